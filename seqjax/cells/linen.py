@@ -1,0 +1,59 @@
+"""Any recurrent cell of Flax linen as a Cell."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from seqjax.cells.initializers import require_width
+from seqjax.spec import did_you_mean
+from seqjax.types import Array, Cell, PyTree, UserError
+
+
+def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) -> Cell:
+    """A cell of `flax.linen` by its class name: `linen(cell='GRUCell', hidden=64)`.
+
+    Args:
+        cell: name of a subclass of `flax.linen.RNNCellBase` whose state is made of vectors.
+        hidden: number of units, the `features` of the Flax cell.
+        **options: further fields of the Flax cell, such as `residual=True` of `SimpleCell`.
+
+    Raises:
+        UserError: no such cell (the known ones are listed), a convolutional one, or an unknown field.
+    """
+    require_width(hidden)
+    known = {
+        name: found
+        for name, found in inspect.getmembers(nn, inspect.isclass)
+        if issubclass(found, nn.RNNCellBase) and "features" in found.__dataclass_fields__ and "Conv" not in name
+    }
+    if cell not in known:
+        raise UserError(f"cell={cell!r}{did_you_mean(cell, list(known))}expected one of {', '.join(known)}")
+    fields = [f for f in known[cell].__dataclass_fields__ if f not in ("features", "parent", "name")]
+    unknown = [name for name in options if name not in fields]
+    if unknown:
+        raise UserError(
+            f"{cell} has no field {unknown[0]!r}{did_you_mean(unknown[0], fields)}fields: {', '.join(fields)}"
+        )
+    module = known[cell](features=hidden, **options)
+
+    def start(key: Array, batch_shape: tuple[int, ...]) -> PyTree:
+        return module.initialize_carry(key, (*batch_shape, 1))
+
+    def init(key: Array, input_size: int) -> PyTree:
+        x = jnp.zeros((1, input_size))
+        return module.init(key, start(key, (1,)), x)["params"]
+
+    def initial_carry(params: PyTree, batch_shape: tuple[int, ...]) -> PyTree:
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), start(jax.random.key(0), batch_shape))
+
+    def step(params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
+        """The Flax cell's own step."""
+        return module.apply({"params": params}, carry, x)
+
+    return Cell(init, initial_carry, step)

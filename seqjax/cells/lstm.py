@@ -1,0 +1,189 @@
+"""Long short-term memory: one equation, from which every historical form is an argument."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.cells import initializers
+from seqjax.cells.activations import ACTIVATIONS, Activation
+from seqjax.types import Array, Cell, UserError
+
+
+class LSTMForm(NamedTuple):
+    """Which of the equation's parts a cell has."""
+
+    forget_gate: bool = True
+    input_gate: bool = True
+    output_gate: bool = True
+    coupled: bool = False
+    peepholes: bool = False
+    full_gate_recurrence: bool = False
+    input_activation: Activation = "tanh"
+    output_activation: Activation = "tanh"
+
+    @property
+    def blocks(self) -> str:
+        """The blocks of columns in W and b, in the order i, f, g, o of cuDNN, PyTorch and Keras."""
+        has = {"i": self.input_gate, "f": self.forget_gate and not self.coupled, "g": True, "o": self.output_gate}
+        return "".join(block for block, there in has.items() if there)
+
+    @property
+    def gates(self) -> str:
+        """The blocks that are gates."""
+        return self.blocks.replace("g", "")
+
+
+class LSTMParams(NamedTuple):
+    """n blocks (4 where all gates are there), k of them gates."""
+
+    w_x: Array  # [D, n·H]
+    w_h: Array  # [H, n·H]
+    b: Array  # [n·H]
+    w_c: Array | None = None  # [k, H] peepholes, one row a gate
+    w_gates: Array | None = None  # [k·H, k·H] recurrence from gates to gates
+
+
+class LSTMCarry(NamedTuple):
+    h: Array  # [..., H]
+    c: Array  # [..., H]
+    gates: Array | None = None  # [..., k·H] where gates see the gates of the step before
+
+
+def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:
+    """One step; every term in brackets is there by argument.
+
+        a   = x_t W_x + h_{t-1} W_h + b  [+ (i, f, o)_{t-1} W_gates]        a = (a_i, a_f, a_g, a_o)
+        i_t = σ(a_i [+ w_ci ⊙ c_{t-1}])                                     1 without the input gate
+        f_t = σ(a_f [+ w_cf ⊙ c_{t-1}])              1 without the forget gate, 1 - i_t where coupled
+        g_t = φ(a_g)
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+        o_t = σ(a_o [+ w_co ⊙ c_t])                                         1 without the output gate
+        h_t = o_t ⊙ ψ(c_t)                                                  the output
+
+    (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; peepholes: Gers & Schmidhuber 2000;
+    all together, with the variants: Greff et al. 2015, section II)
+    """
+    h, c, gates_before = carry
+    blocks = dict(zip(form.blocks, jnp.split(x @ params.w_x + h @ params.w_h + params.b, len(form.blocks), -1)))
+    if form.full_gate_recurrence:
+        seen = jnp.split(gates_before @ params.w_gates, len(form.gates), -1)
+        blocks |= {gate: blocks[gate] + extra for gate, extra in zip(form.gates, seen)}
+
+    def gate(name: str, state: Array) -> Array:
+        peephole = params.w_c[form.gates.index(name)] * state if form.peepholes else 0
+        return jax.nn.sigmoid(blocks[name] + peephole)
+
+    opened = {name: gate(name, c) for name in form.gates if name != "o"}
+    i = opened.get("i", 1)
+    f = 1 - i if form.coupled else opened.get("f", 1)
+    c = f * c + i * ACTIVATIONS[form.input_activation](blocks["g"])
+    if form.output_gate:
+        opened["o"] = gate("o", c)
+    h = opened.get("o", 1) * ACTIVATIONS[form.output_activation](c)
+    seen_next = jnp.concatenate([opened[name] for name in form.gates], -1) if form.full_gate_recurrence else None
+    return LSTMCarry(h, c, seen_next), h
+
+
+def lstm(
+    hidden: int = 128,
+    forget_gate: bool = True,
+    input_gate: bool = True,
+    output_gate: bool = True,
+    coupled: bool = False,
+    peepholes: bool = False,
+    full_gate_recurrence: bool = False,
+    input_activation: Activation = "tanh",
+    output_activation: Activation = "tanh",
+    forget_bias: float = 1.0,
+    input_bias: float = 0.0,
+    output_bias: float = 0.0,
+    max_lag: float | None = None,
+    recurrent_init: initializers.Recurrent = "orthogonal",
+    recurrent_scale: float = 1.0,
+    input_init: initializers.Input = "glorot",
+    input_scale: float = 1.0,
+) -> Cell:
+    """A long short-term memory cell; the equation is in `lstm_step`.
+
+    The forms in the literature:
+        1997, no forget gate:        lstm(forget_gate=False, input_activation='hs97_g', output_activation='hs97_h')
+        2000, with forget gate:      lstm()
+        2000, with peepholes:        lstm(peepholes=True), the "vanilla" LSTM of Greff et al. (2015)
+    The eight variants of Greff et al. (2015), each beside peepholes=True: NIG input_gate=False; NFG
+    forget_gate=False; NOG output_gate=False; NIAF input_activation='identity'; NOAF
+    output_activation='identity'; NP peepholes=False; CIFG coupled=True; FGR full_gate_recurrence=True.
+
+    Args:
+        hidden: number of units H.
+        forget_gate, input_gate, output_gate: False leaves the gate open (1) and its weights out.
+        coupled: f = 1 - i, one gate instead of two.
+        peepholes: gates see the cell state through diagonal weights, which begin at zero.
+        full_gate_recurrence: gates see the gates of the step before (as in the 1997 paper).
+        input_activation, output_activation: φ on the cell's input, ψ on the cell state.
+        forget_bias, input_bias, output_bias: what the gates' biases begin with. Where gates are
+            coupled, the forget gate being 1 - i, its bias is minus the input gate's.
+        max_lag: chrono initialization, forget biases log U[1, max_lag - 1] and input biases the
+            negative of that, in the place of forget_bias and input_bias. (Tallec & Ollivier 2018)
+        recurrent_init, recurrent_scale: how W_h begins; see `initializers.recurrent`.
+        input_init, input_scale: how W_x begins; see `initializers.inputs`.
+
+    Raises:
+        UserError: hidden < 1, max_lag <= 2, or coupled gates of which one is missing.
+    """
+    initializers.require_width(hidden)
+    if coupled and not (forget_gate and input_gate):
+        raise UserError("coupled=True ties the forget gate to the input gate; it needs both")
+    if max_lag is not None and max_lag <= 2:
+        raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+    form = LSTMForm(
+        forget_gate,
+        input_gate,
+        output_gate,
+        coupled,
+        peepholes,
+        full_gate_recurrence,
+        input_activation,
+        output_activation,
+    )
+    n, k = len(form.blocks), len(form.gates)
+
+    def init(key: Array, input_size: int) -> LSTMParams:
+        key_x, key_h, key_lag, key_gates = jax.random.split(key, 4)
+        forget = jnp.full(hidden, forget_bias)
+        biases = {
+            "i": jnp.full(hidden, input_bias),
+            "f": forget,
+            "g": jnp.zeros(hidden),
+            "o": jnp.full(hidden, output_bias),
+        }
+        if max_lag is not None:
+            lag = initializers.chrono(key_lag, hidden, max_lag)
+            biases |= {"f": lag, "i": -lag}
+        elif coupled:
+            biases["i"] = -forget
+        return LSTMParams(
+            w_x=initializers.inputs(key_x, input_size, hidden, n, input_init, input_scale),
+            w_h=initializers.recurrent(key_h, hidden, n, recurrent_init, recurrent_scale),
+            b=jnp.concatenate([biases[block] for block in form.blocks]),
+            w_c=jnp.zeros((k, hidden)) if peepholes else None,
+            w_gates=jax.nn.initializers.orthogonal()(key_gates, (k * hidden,) * 2) if full_gate_recurrence else None,
+        )
+
+    return Cell(init, initial_carry, bound_step(form))
+
+
+def initial_carry(params: LSTMParams, batch_shape: tuple[int, ...]) -> LSTMCarry:
+    """h_0 = c_0 = 0 [*batch_shape, H], and no gate open yet."""
+    zeros = jnp.zeros((*batch_shape, params.w_h.shape[0]), params.w_h.dtype)
+    gates = params.w_gates
+    return LSTMCarry(zeros, zeros, None if gates is None else jnp.zeros((*batch_shape, gates.shape[0]), gates.dtype))
+
+
+@functools.cache
+def bound_step(form: LSTMForm):
+    """One function object a form, so that equal cells share one compiled program."""
+    return functools.partial(lstm_step, form)

@@ -1,0 +1,152 @@
+"""A sequence in, answers out: layers of cells in one or two directions, and a linear readout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from seqjax.types import Array, Cell, Direction, Model, PyTree, UserError
+from seqjax.unroll import unroll
+
+
+class Surroundings(nn.Module):
+    """The Flax parts of a model: what embeds its tokens, and what reads its last layer."""
+
+    output_size: int
+    tokens: int | None
+    embedding: int | None
+
+    def setup(self) -> None:
+        self.head = nn.Dense(self.output_size)
+        self.embed = nn.Embed(self.tokens, self.embedding) if self.embedding else None
+
+    def __call__(self, inputs: Array, width: int) -> Array:
+        """Touches every part once, to make its parameters."""
+        self.encode(inputs)
+        return self.head(jnp.zeros((1, width)))
+
+    def encode(self, inputs: Array) -> Array:
+        """Tokens [T, B] to vectors [T, B, D]: learned, or one-hot. Vectors stay as they are."""
+        if self.tokens is None:
+            return inputs
+        return self.embed(inputs) if self.embed else jax.nn.one_hot(inputs, self.tokens)
+
+    def answer(self, features: Array) -> Array:
+        """[..., H] -> [..., O]."""
+        return self.head(features)
+
+
+def sequence_model(
+    cell: Cell,
+    input_size: int,
+    output_size: int,
+    *,
+    layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    readout: Literal["every", "last"] = "every",
+    tokens: bool = False,
+    embedding: int | None = None,
+) -> Model:
+    """A stack of one cell over the sequence, read by a linear layer.
+
+    The first layer reads the inputs, each further one the outputs of that below. With two
+    directions, each layer has a second set of parameters that reads from the last valid step to
+    the first, and hands on both outputs side by side. (Schuster & Paliwal 1997; Graves et al. 2013)
+
+    Args:
+        cell: the Cell of every layer.
+        input_size: D, or the number of symbols where tokens is True.
+        output_size: O.
+        layers: depth.
+        bidirectional: read each sequence both ways.
+        dropout: share of the outputs between layers that is dropped while training, new at every
+            step, never on the recurrent path. (Zaremba, Sutskever & Vinyals 2014)
+        readout: 'every' answers at each step [T, B, O]; 'last' answers once [B, O], from the output
+            at the last valid step and, read backwards, from the output at the first.
+        tokens: inputs are integers [T, B].
+        embedding: width of the learned embedding of tokens; None for one-hot vectors.
+
+    Raises:
+        UserError: fewer than one layer, dropout outside [0, 1), dropout in a single layer, or an
+            embedding of vectors.
+    """
+    if layers < 1:
+        raise UserError(f"layers={layers}; expected at least 1")
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout={dropout}; expected at least 0 and less than 1")
+    if dropout and layers == 1:
+        raise UserError(f"dropout={dropout} acts between layers; it needs layers of 2 or more, not 1")
+    if embedding is not None and not tokens:
+        raise UserError(f"embedding={embedding}, but the task's inputs are vectors; leave it out")
+    if embedding is not None and embedding < 1:
+        raise UserError(f"embedding={embedding}; expected at least 1")
+    around = Surroundings(output_size, input_size if tokens else None, embedding)
+    ways = 2 if bidirectional else 1
+    width_in = embedding or input_size
+
+    def output_width(params: PyTree) -> int:
+        x = jnp.zeros((1, width_in))
+        return jax.eval_shape(lambda: cell.step(params, cell.initial_carry(params, (1,)), x)[1]).shape[-1]
+
+    def init(key: Array) -> PyTree:
+        key_around, *keys = jax.random.split(key, 1 + layers * ways)
+        width = output_width(cell.init(keys[0], width_in))
+        params = {}
+        for layer in range(layers):
+            size = width_in if layer == 0 else ways * width
+            params[f"layer_{layer}"] = tuple(cell.init(keys[layer * ways + way], size) for way in range(ways))
+        inputs = jnp.zeros((1, 1), jnp.int32) if tokens else jnp.zeros((1, 1, input_size))
+        return params | {"around": around.init(key_around, inputs, ways * width)["params"]}
+
+    def encode(params: PyTree, inputs: Array) -> Array:
+        return around.apply({"params": params["around"]}, inputs, method="encode")
+
+    def stack(params: PyTree) -> tuple[tuple[Direction, ...], ...]:
+        return tuple(
+            tuple(Direction(cell, params[f"layer_{layer}"][way], reverse=way == 1) for way in range(ways))
+            for layer in range(layers)
+        )
+
+    def read(params: PyTree, ys: Array, lengths: Array | None) -> Array:
+        if readout == "last":
+            forward, backward = jnp.split(ys, 2, -1) if bidirectional else (ys, None)
+            last = forward[-1] if lengths is None else forward[jnp.maximum(lengths - 1, 0), jnp.arange(ys.shape[1])]
+            ys = last if backward is None else jnp.concatenate([last, backward[0]], -1)
+        return around.apply({"params": params["around"]}, ys, method="answer")
+
+    def apply(
+        params: PyTree,
+        inputs: Array,
+        lengths: Array | None = None,
+        *,
+        carry: PyTree | None = None,
+        nudge: PyTree | None = None,
+        dropout_key: Array | None = None,
+    ) -> tuple[Array, PyTree]:
+        xs, carries = encode(params, inputs), []
+        for depth, layer in enumerate(stack(params)):
+            if depth and dropout_key is not None:
+                xs = nn.Dropout(dropout, deterministic=False).apply(
+                    {}, xs, rngs={"dropout": jax.random.fold_in(dropout_key, depth)}
+                )
+            runs = [
+                unroll(
+                    way.cell,
+                    way.params,
+                    xs,
+                    None if carry is None else carry[depth][number],
+                    lengths=lengths,
+                    reverse=way.reverse,
+                    nudge=None if nudge is None else nudge[depth][number],
+                )
+                for number, way in enumerate(layer)
+            ]
+            carries.append(tuple(after for after, _ in runs))
+            xs = jnp.concatenate([ys for _, ys in runs], -1)
+        return read(params, xs, lengths), tuple(carries)
+
+    return Model(init, apply, encode, stack, read)

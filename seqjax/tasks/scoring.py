@@ -1,0 +1,34 @@
+"""Losses and scores over a batch's mask, for the shapes [T, B, ...] and [B, ...] alike."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import optax
+
+from seqjax.types import Array, Batch
+
+
+def masked_mean(values: Array, mask: Array) -> Array:
+    """Σ mask·values / Σ mask."""
+    return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1)
+
+
+def squared_error(outputs: Array, batch: Batch) -> Array:
+    """Mean over the mask of Σ_o (output - target)²."""
+    return masked_mean(jnp.sum((outputs - batch.targets) ** 2, -1), batch.mask)
+
+
+def cross_entropy(outputs: Array, batch: Batch) -> Array:
+    """Mean over the mask of -log softmax(output)[target], in nats."""
+    return masked_mean(optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets), batch.mask)
+
+
+def accuracy(outputs: Array, batch: Batch) -> Array:
+    """Share of the mask's places whose largest output is the target."""
+    return masked_mean(jnp.argmax(outputs, -1) == batch.targets, batch.mask)
+
+
+def sequence_accuracy(outputs: Array, batch: Batch) -> Array:
+    """Share of the sequences [B] without one wrong place in the mask; outputs [T, B, O]."""
+    wrong = (jnp.argmax(outputs, -1) != batch.targets) * batch.mask
+    return jnp.mean(jnp.sum(wrong, 0) == 0)

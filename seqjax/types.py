@@ -1,0 +1,112 @@
+"""The vocabulary: what a cell, a batch, a task and a model are. No logic.
+
+Time is the first axis everywhere: T steps, B sequences, D inputs, H units, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+Array = jax.Array
+PyTree = Any
+
+
+class UserError(ValueError):
+    """A mistake of the person who typed; its text, one line, is all that they need to see."""
+
+
+class Cell(NamedTuple):
+    """One step of a recurrent network, as three pure functions.
+
+    init:          (key, input_size) -> params
+    initial_carry: (params, batch_shape) -> carry; every leaf begins with the axes `batch_shape`
+    step:          (params, carry, x [..., D]) -> (carry, y [..., H]); any leading axes
+    """
+
+    init: Callable[[Array, int], PyTree]
+    initial_carry: Callable[[PyTree, tuple[int, ...]], PyTree]
+    step: Callable[[PyTree, PyTree, Array], tuple[PyTree, Array]]
+
+
+class Batch(NamedTuple):
+    """B sequences and what is asked of them.
+
+    inputs:  [T, B, D] vectors, or [T, B] integer tokens
+    targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one
+    mask:    [T, B] or [B], as targets: 1 where the loss counts
+    lengths: [B] steps that exist, at least 1; None where nothing is padded
+    """
+
+    inputs: Array
+    targets: Array
+    mask: Array
+    lengths: Array | None = None
+
+
+class Examples(NamedTuple):
+    """The stored examples of a real data set.
+
+    train, test: a pytree of arrays, the first axis counts examples
+    batch:       (examples picked out of train or test) -> Batch
+    """
+
+    train: PyTree
+    test: PyTree
+    batch: Callable[[PyTree], Batch]
+
+
+class Task(NamedTuple):
+    """What a network is asked to learn.
+
+    sample:      (key, batch_size) -> Batch, pure and jittable
+    loss:        (outputs, batch) -> scalar, a mean over the batch's mask
+    score:       (outputs, batch) -> scalar that a person reads (accuracy ...), a mean over the mask
+    solved:      (metrics with 'loss' and 'score') -> bool, the paper's own criterion
+    input_size:  D, or the number of symbols where the inputs are tokens
+    output_size: O
+    baseline:    loss of the best guess without memory, in closed form
+    readout:     'every' or 'last': the steps at which the network answers
+    tokens:      the inputs are integer tokens
+    examples:    the stored examples where the task is real data; then training goes through them
+                 in epochs, and evaluation reads the test split
+    """
+
+    sample: Callable[[Array, int], Batch]
+    loss: Callable[[Array, Batch], Array]
+    score: Callable[[Array, Batch], Array]
+    solved: Callable[[dict[str, Array]], Array]
+    input_size: int
+    output_size: int
+    baseline: float
+    readout: Literal["every", "last"] = "every"
+    tokens: bool = False
+    examples: Examples | None = None
+
+
+class Direction(NamedTuple):
+    """A cell as it stands in a model: its parameters, and which way it reads the sequence."""
+
+    cell: Cell
+    params: PyTree
+    reverse: bool
+
+
+class Model(NamedTuple):
+    """Cells and what stands around them, as pure functions.
+
+    init:    key -> params
+    apply:   (params, inputs, lengths=None, *, carry=None, nudge=None, dropout_key=None)
+             -> (outputs [T, B, O] or [B, O], carry); carries and nudges are tuples: layer, direction
+    encode:  (params, inputs) -> what the first layer reads [T, B, D]
+    layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
+    read:    (params, ys of the last layer [T, B, H], lengths) -> outputs
+    """
+
+    init: Callable[[Array], PyTree]
+    apply: Callable[..., tuple[Array, PyTree]]
+    encode: Callable[[PyTree, Array], Array]
+    layers: Callable[[PyTree], tuple[tuple[Direction, ...], ...]]
+    read: Callable[[PyTree, Array, Array | None], Array]

@@ -1,0 +1,41 @@
+"""The plain scan: one step after the other, and the numbers every other strategy must give."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.types import Array, Cell, PyTree
+
+
+def scan(
+    cell: Cell,
+    params: PyTree,
+    xs: Array,
+    carry: PyTree,
+    lengths: Array | None,
+    reverse: bool,
+    nudge: PyTree | None,
+) -> tuple[PyTree, PyTree]:
+    """`unroll` by `jax.lax.scan`."""
+    steps = jnp.arange(xs.shape[0])
+
+    def body(before: PyTree, now: tuple[Array, Array, PyTree]) -> tuple[PyTree, PyTree]:
+        t, x, push = now
+        entering = before if push is None else jax.tree.map(jnp.add, before, push)
+        valid = None if lengths is None else t < lengths
+        if valid is not None:
+            x = keep_where(valid, x, jnp.zeros_like(x))
+        after, y = cell.step(params, entering, x)
+        after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
+        if valid is not None:
+            after = jax.tree.map(lambda new, old: keep_where(valid, new, old), after, before)
+            y = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), y)
+        return after, y
+
+    return jax.lax.scan(body, carry, (steps, xs, nudge), reverse=reverse)
+
+
+def keep_where(valid: Array, new: Array, old: Array) -> Array:
+    """new where valid [...], old elsewhere; valid is as the leading axes of both."""
+    return jnp.where(valid.reshape(valid.shape + (1,) * (new.ndim - valid.ndim)), new, old)
