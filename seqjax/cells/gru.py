@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,8 @@ from seqjax.types import Array, Cell, UserError
 
 
 class GRUParams(NamedTuple):
+    """Three blocks: reset r, update z, candidate n."""
+
     w_x: Array  # [D, 3H], blocks in the order r, z, n of cuDNN and PyTorch
     w_h: Array  # [H, 3H]
     b: Array  # [3H]
@@ -20,6 +21,8 @@ class GRUParams(NamedTuple):
 
 
 class GRUCarry(NamedTuple):
+    """The hidden state."""
+
     h: Array  # [..., H]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -48,6 +49,8 @@ class LSTMParams(NamedTuple):
 
 
 class LSTMCarry(NamedTuple):
+    """The hidden state and the cell state."""
+
     h: Array  # [..., H]
     c: Array  # [..., H]
     gates: Array | None = None  # [..., k·H] where gates see the gates of the step before
@@ -184,6 +187,6 @@ def initial_carry(params: LSTMParams, batch_shape: tuple[int, ...]) -> LSTMCarry
 
 
 @functools.cache
-def bound_step(form: LSTMForm):
+def bound_step(form: LSTMForm) -> Callable[..., tuple[LSTMCarry, Array]]:
     """One function object a form, so that equal cells share one compiled program."""
     return functools.partial(lstm_step, form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,12 +15,16 @@ from seqjax.types import Array, Cell
 
 
 class RNNParams(NamedTuple):
+    """One block."""
+
     w_x: Array  # [D, H]
     w_h: Array  # [H, H]
     b: Array  # [H]
 
 
 class RNNCarry(NamedTuple):
+    """The hidden state."""
+
     h: Array  # [..., H]
 
 
@@ -67,6 +72,6 @@ def initial_carry(params: RNNParams, batch_shape: tuple[int, ...]) -> RNNCarry:
 
 
 @functools.cache
-def bound_step(activation: Activation):
+def bound_step(activation: Activation) -> Callable[..., tuple[RNNCarry, Array]]:
     """One function object an activation, so that equal cells share one compiled program."""
     return functools.partial(rnn_step, activation)

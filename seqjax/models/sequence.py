@@ -20,6 +20,7 @@ class Surroundings(nn.Module):
     embedding: int | None
 
     def setup(self) -> None:
+        """Flax's place for parts."""
         self.head = nn.Dense(self.output_size)
         self.embed = nn.Embed(self.tokens, self.embedding) if self.embedding else None
 
