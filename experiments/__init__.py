@@ -1,0 +1,1 @@
+"""Thin scripts: parse flags, call the library, write the run directory."""

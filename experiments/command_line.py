@@ -1,0 +1,158 @@
+"""What all scripts share: their flags, their help, their errors, and how JAX is set up for them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+from absl import flags, logging
+
+from seqjax import UserError
+from seqjax.training import Config
+
+# name -> (how absl reads it, help). The defaults are Config's own unless a script says otherwise.
+CONFIG_FLAGS = {
+    "cell": (flags.DEFINE_string, "spec of a cell: a file of seqjax/cells, or package.module.function"),
+    "task": (flags.DEFINE_string, "spec of a task: a file of seqjax/tasks or of seqjax/data"),
+    "learning_rates": (flags.DEFINE_list, "one or more, with commas; every seed runs at each"),
+    "seeds": (flags.DEFINE_integer, "number of seeds"),
+    "first_seed": (flags.DEFINE_integer, "the first of them"),
+    "steps": (flags.DEFINE_integer, "updates at most"),
+    "batch_size": (flags.DEFINE_integer, "sequences in an update"),
+    "layers": (flags.DEFINE_integer, "depth of the stack"),
+    "bidirectional": (flags.DEFINE_boolean, "read each sequence both ways"),
+    "dropout": (flags.DEFINE_float, "share of outputs dropped between layers"),
+    "embedding": (flags.DEFINE_integer, "width of a learned embedding of tokens; else one-hot"),
+    "optimizer": (flags.DEFINE_string, "spec of an optax optimizer, without its rate"),
+    "schedule": (flags.DEFINE_string, "spec of an optax schedule that scales the rate"),
+    "clip_norm": (flags.DEFINE_float, "clip gradients to this global norm; 0 for no clipping"),
+    "clip_value": (flags.DEFINE_float, "clip gradients elementwise to this size"),
+    "eval_every": (flags.DEFINE_integer, "steps between evaluations"),
+    "eval_size": (flags.DEFINE_integer, "fresh sequences an evaluation draws"),
+    "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms over time"),
+    "probe_size": (flags.DEFINE_integer, "sequences in the probe's batch"),
+    "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
+    "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
+}
+
+
+def define_config(flag_values: flags.FlagValues, names: Sequence[str], **defaults: object) -> None:
+    """Define flags of Config by name, with Config's own defaults or those given."""
+    for name in names:
+        define, words = CONFIG_FLAGS[name]
+        default = defaults.get(name, Config._field_defaults.get(name))
+        if name == "learning_rates" and default is not None:
+            default = [f"{rate:g}" for rate in default]
+        define(name, default, words, flag_values=flag_values)
+
+
+def define_run(flag_values: flags.FlagValues, script: str) -> None:
+    """Define --layout, --workdir and --resume."""
+    flags.DEFINE_string("layout", "auto", "run axis: auto, vmap, map or sharded", flag_values=flag_values)
+    flags.DEFINE_string("workdir", None, f"run directory [runs/{script}-<time>]", flag_values=flag_values)
+    flags.DEFINE_boolean("resume", False, "continue the run directory where it stopped", flag_values=flag_values)
+
+
+def config_from(flag_values: flags.FlagValues, **settings: object) -> Config:
+    """The Config that the flags and the settings given describe."""
+    fields = {name: flag_values[name].value for name in CONFIG_FLAGS if name in flag_values} | settings
+    if isinstance(fields.get("learning_rates"), list):
+        fields["learning_rates"] = _rates(fields["learning_rates"])
+    if fields.get("clip_norm") == 0:
+        fields["clip_norm"] = None
+    return Config(**fields)
+
+
+def workdir_from(flag_values: flags.FlagValues, script: str) -> Path:
+    """--workdir, or a new directory named after the script and the time."""
+    if flag_values.workdir:
+        return Path(flag_values.workdir)
+    if flag_values.resume:
+        raise UserError("--resume needs --workdir=..., the run directory to continue")
+    return Path("runs") / f"{script}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def command(script: str, argv: Sequence[str]) -> str:
+    """The command as a person would type it again."""
+    return shlex.join(["python", "-m", f"experiments.{script}", *argv])
+
+
+def run(
+    action: Callable[[flags.FlagValues, Path | str | None, list[str]], None],
+    flag_values: flags.FlagValues,
+    words: str,
+    argv: Sequence[str] | None,
+    positional: str | None = None,
+) -> int:
+    """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2.
+
+    Args:
+        action: called with the parsed flags, the positional argument and the arguments as typed.
+        flag_values: the script's own flags.
+        words: the script's docstring, which opens its --help.
+        argv: the arguments, or None for those of the process.
+        positional: name of the one argument without a flag, if the script takes one.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):
+        print(_help(flag_values, words))
+        return 0
+    try:
+        rest = _parse(flag_values, argv)
+        if len(rest) != (positional is not None):
+            found = " ".join(rest) or "nothing"
+            raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
+        _set_up_jax()
+        action(flag_values, rest[0] if rest else None, argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; --resume with the same flags and --workdir continues", file=sys.stderr)
+        return 130
+    finally:
+        flag_values.unparse_flags()
+    return 0
+
+
+def _parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
+    try:
+        for name in flag_values:
+            flag_values[name].unparse()
+        return flag_values(["script", *argv])[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _rates(words: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError as error:
+        raise UserError(f"--learning_rates={','.join(words)}; expected numbers, as in 1e-3,3e-3") from error
+
+
+def _set_up_jax() -> None:
+    """A compilation cache that outlives the process; one host device a core, for the run axis."""
+    logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def _help(flag_values: flags.FlagValues, words: str) -> str:
+    lines = [words.strip(), "", "Flags:"]
+    for name in flag_values:
+        flag = flag_values[name]
+        default = flag.default
+        shown = "" if default is None else f" [{','.join(default) if isinstance(default, list) else default}]"
+        lines.append(f"  --{name:<17} {flag.help}{shown}")
+    return "\n".join(lines)

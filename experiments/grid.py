@@ -1,0 +1,115 @@
+"""Cells x tasks x lengths: one program for each, trained one after the other in one directory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from absl import flags
+from tqdm import tqdm
+
+from experiments import command_line
+from experiments.report import show_report
+from seqjax import UserError, data, spec, tasks
+from seqjax.training import Config, Prepared, prepare, train
+from seqjax.training.record import create, environment
+
+
+def define(flag_values: flags.FlagValues, default_lengths: str) -> None:
+    """Define --cells, --task and --lengths."""
+    cells = "rnn(hidden=64);lstm(hidden=64)"
+    flags.DEFINE_string("cells", cells, "specs of cells, separated by ';'", flag_values=flag_values)
+    flags.DEFINE_string("task", "adding", "specs of tasks, separated by ';'", flag_values=flag_values)
+    words = f"lengths for tasks whose spec has none [{default_lengths}]"
+    flags.DEFINE_list("lengths", None, words, flag_values=flag_values)
+
+
+def run(
+    kind: str, values: flags.FlagValues, argv: list[str], default_lengths: Sequence[int], **settings: object
+) -> None:
+    """Prepare everything, so that no mistake shows late; train each program; report on all.
+
+    Args:
+        kind: 'benchmark' or 'gradient_norms', the script's name and the directory's kind.
+        values: the flags.
+        argv: the arguments as typed.
+        default_lengths: for tasks that take a length and got none.
+        **settings: fields of Config that are not flags of the script.
+    """
+    workdir = command_line.workdir_from(values, kind)
+    task_specs = with_lengths(values.task, values.lengths, default_lengths)
+    programs = prepare_grid(
+        values.cells,
+        task_specs,
+        lambda **named: command_line.config_from(values, **settings, **named),
+        values.layout,
+    )
+    command = command_line.command(kind, argv)
+    configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
+    description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
+    create(workdir, description, values.resume)
+    share = {name: max(prepared.config.steps, 1) for name, prepared in programs.items()}
+    with tqdm(total=sum(share.values()), unit="step", dynamic_ncols=True, smoothing=0.05) as bar:
+        for name, prepared in programs.items():
+            start, config = bar.n, prepared.config
+            bar.set_description(f"{config.cell} {config.task}")
+            bar.set_postfix_str("compiling")
+
+            def show(step: int, words: str, start: int = start) -> None:
+                bar.set_postfix_str(words, refresh=False)
+                bar.update(start + step - bar.n)
+
+            train(prepared, workdir / name, command=command, resume=values.resume, progress=show)
+            show(share[name], "")
+    show_report(workdir)
+
+
+def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:
+    """The specs of --task, each at every one of --lengths.
+
+    A length in the spec stands; --lengths is for specs without one. Where neither gives a length,
+    the default ones are taken, if the task takes a length at all.
+
+    Raises:
+        UserError: the spec and --lengths both give lengths, or the task takes none.
+    """
+    try:
+        wanted = None if lengths is None else [int(length) for length in lengths]
+    except ValueError as error:
+        raise UserError(f"--lengths={','.join(lengths)}; expected whole numbers, as in 50,100") from error
+    found = []
+    try:
+        for each in spec.split(task):
+            takes = spec.accepts(each, [tasks, data], "length")
+            if wanted is not None and ("length" in each.arguments or not takes):
+                reason = "gives its length itself" if takes else "takes no length"
+                raise UserError(f"{each.name} {reason}; leave out --lengths")
+            if "length" in each.arguments or not takes:
+                found.append(str(each))
+            else:
+                for length in default if wanted is None else wanted:
+                    found.append(str(spec.Spec(each.name, {**each.arguments, "length": length})))
+    except UserError as error:
+        raise UserError(f"--task={task!r}: {error}") from error
+    return found
+
+
+def prepare_grid(
+    cells: str, task_specs: Sequence[str], make_config: Callable[..., Config], layout: str
+) -> dict[str, Prepared]:
+    """Every cell on every task, ready to train, by the name of its run directory."""
+    try:
+        cell_specs = [str(each) for each in spec.split(cells)]
+    except UserError as error:
+        raise UserError(f"--cells={cells!r}: {error}") from error
+    prepared = {}
+    for task in task_specs:
+        for cell in cell_specs:
+            name = f"{len(prepared):02d}_{_file_name(cell)}__{_file_name(task)}"
+            prepared[name] = prepare(make_config(cell=cell, task=task), layout)
+    return prepared
+
+
+def _file_name(text: str) -> str:
+    """'adding(length=50)' -> 'adding-length-50', cut to a length that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")[:60]

@@ -1,0 +1,103 @@
+"""Adjoints: the gradient of the loss with respect to the carry entering every time step."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.gradients.scaled import Scaled, share_scale
+from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
+from seqjax.unroll import recording, unroll
+from seqjax.unroll.scan import keep_where
+
+
+def adjoints(
+    way: Direction, carries: PyTree, xs: Array, ys_bar: Scaled, lengths: Array | None = None
+) -> tuple[Scaled, Scaled]:
+    """The backward recursion over one cell, rescaled at every step so that nothing underflows.
+
+        δ_t = (∂s_t/∂s_{t-1})ᵀ δ_{t+1} + (∂y_t/∂s_{t-1})ᵀ ∂L/∂y_t,        δ_t = dL/ds_{t-1}
+
+    δ_t belongs to the carry that *enters* step t, and the step's own output counts; these are the
+    gradients with respect to the zero nudge of `unroll`, to which the tests compare them. The
+    recursion is linear, so each sequence's δ may be carried as a mantissa and a logarithm: a norm
+    of 1e-200 comes out as such in float32. It costs about a forward and a backward pass.
+    (Pascanu, Mikolov & Bengio 2013, eq. 3-5; Werbos 1990)
+
+    Args:
+        way: the cell, its parameters, and its direction.
+        carries: the carries entering each step [T, B, ...], as `unroll(recording(cell), ...)` gives.
+        xs: inputs [T, B, D].
+        ys_bar: ∂L/∂y_t, value [T, B, H], log [T, B].
+        lengths: [B] steps that exist; at the others the adjoint is zero.
+
+    Returns:
+        δ with the carry's structure, leaves [T, B, ...], and ∂L/∂x_t, value [T, B, D].
+    """
+    _require_floats(carries)
+    steps = jnp.arange(xs.shape[0])
+    batch = xs.shape[1:-1]
+    start = Scaled(jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), carries), jnp.zeros(batch))
+
+    def back(later: Scaled, now: tuple[Array, PyTree, Array, Scaled]) -> tuple[Scaled, tuple[Scaled, Scaled]]:
+        t, carry, x, y_bar = now
+        (carry_bar, y_bar), log = share_scale(later, y_bar)
+        (after, y), pull = jax.vjp(lambda s, x: way.cell.step(way.params, s, x), carry, x)
+        cast = jax.tree.map(lambda bar, primal: bar.astype(primal.dtype), (carry_bar, y_bar), (after, y))
+        delta, x_bar = pull(cast)
+        if lengths is None:
+            return Scaled(delta, log), (Scaled(delta, log), Scaled(x_bar, log))
+        valid = t < lengths
+        zeroed = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), (delta, x_bar))
+        kept = jax.tree.map(lambda new, old: keep_where(valid, new, old), Scaled(delta, log), later)
+        return kept, (Scaled(zeroed[0], log), Scaled(zeroed[1], log))
+
+    if lengths is not None:
+        xs = jnp.where((steps[:, None] < lengths)[..., None], xs, 0)
+    _, (deltas, xs_bar) = jax.lax.scan(back, start, (steps, carries, xs, ys_bar), reverse=not way.reverse)
+    return deltas, xs_bar
+
+
+def model_adjoints(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> tuple[tuple[Scaled, ...], ...]:
+    """Adjoints of every layer and direction of a model, dropout off.
+
+    The loss is multiplied by the number of sequences, so that a norm is that of one sequence's loss.
+
+    Args:
+        model: the Model.
+        params: its parameters.
+        batch: the sequences.
+        loss: (outputs, batch) -> scalar, a mean over the batch, as Task.loss.
+
+    Returns:
+        A tuple (layers) of tuples (directions) of δ, leaves [T, B, ...].
+    """
+    size = batch.inputs.shape[1]
+    layers, tapes = model.layers(params), []
+    xs = model.encode(params, batch.inputs)
+    for layer in layers:
+        runs = [
+            unroll(recording(way.cell), way.params, xs, lengths=batch.lengths, reverse=way.reverse)[1] for way in layer
+        ]
+        tapes.append((xs, [carries for carries, _ in runs]))
+        xs = jnp.concatenate([ys for _, ys in runs], -1)
+    ys_bar = jax.grad(lambda ys: size * loss(model.read(params, ys, batch.lengths), batch))(xs)
+    above = Scaled(ys_bar, jnp.zeros(ys_bar.shape[:2]))
+    found: list[tuple[Scaled, ...]] = []
+    for layer, (xs, carries) in zip(reversed(layers), reversed(tapes)):
+        parts = jnp.split(above.value, len(layer), -1)
+        passes = [
+            adjoints(way, states, xs, Scaled(part, above.log), batch.lengths)
+            for way, states, part in zip(layer, carries, parts)
+        ]
+        found.append(tuple(delta for delta, _ in passes))
+        bars, log = share_scale(*(x_bar for _, x_bar in passes))
+        above = Scaled(sum(bars), log)
+    return tuple(reversed(found))
+
+
+def _require_floats(carries: PyTree) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(carries):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            name = jax.tree_util.keystr(path)
+            raise UserError(f"the carry's component {name} is of {leaf.dtype}; adjoints need floating point")

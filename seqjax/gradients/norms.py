@@ -1,0 +1,67 @@
+"""Gradient norms over time: what a figure draws and a table tells of the adjoints."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.gradients.adjoints import model_adjoints
+from seqjax.gradients.scaled import log_norm
+from seqjax.types import Array, Batch, Model, PyTree
+
+LN10 = 2.302585092994046
+
+
+class GradientNorms(NamedTuple):
+    """log10 of ‖dL/d carry‖, the mean over sequences, for each component of the carry.
+
+    log10_norm:    name -> [T]; 'carry' is all components of all layers together, the others are
+                   named as 'layer_0/h', with two directions 'layer_0/forward/h'. -inf is an exact zero.
+    first_to_last: scalar, log10 of the norm at the first step relative to that at the last valid one.
+    """
+
+    log10_norm: dict[str, Array]
+    first_to_last: Array
+
+
+def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> GradientNorms:
+    """How the gradient of the loss falls or grows over the time steps, on one batch.
+
+    At each step t the Euclidean norm of dL/ds_{t-1} is taken for each sequence, with L that
+    sequence's loss, and the norms are averaged over the sequences that have a step t (averaging
+    gradients first would let signs cancel). All of it in logarithms: nothing underflows.
+    """
+    every = model_adjoints(model, params, batch, loss)
+    logs: dict[str, Array] = {}
+    for depth, layer in enumerate(every):
+        for number, delta in enumerate(layer):
+            way = "" if len(layer) == 1 else ("forward/", "backward/")[number]
+            for name, component in components(delta.value).items():
+                logs[f"layer_{depth}/{way}{name}"] = log_norm(component, delta.log)
+    whole = 0.5 * jax.nn.logsumexp(2 * jnp.stack(list(logs.values())), 0)
+    logs = {"carry": whole, **logs}
+    steps = jnp.arange(whole.shape[0])
+    lengths = batch.lengths
+    valid = None if lengths is None else steps[:, None] < lengths
+    last = whole[-1] if lengths is None else whole[lengths - 1, jnp.arange(whole.shape[1])]
+    return GradientNorms(
+        {name: _log_mean(log, valid) / LN10 for name, log in logs.items()},
+        (_log_mean(whole[0], None) - _log_mean(last, None)) / LN10,
+    )
+
+
+def components(carry: PyTree) -> dict[str, Array]:
+    """The leaves of a carry by the field names of its NamedTuple, or by their places."""
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
+        named[jax.tree_util.keystr(path, simple=True, separator=".") or "state"] = leaf
+    return named
+
+
+def _log_mean(log: Array, valid: Array | None) -> Array:
+    """ln of the mean over the last axis of exp(log), over the valid places."""
+    if valid is None:
+        return jax.nn.logsumexp(log, -1) - jnp.log(log.shape[-1])
+    return jax.nn.logsumexp(jnp.where(valid, log, -jnp.inf), -1) - jnp.log(jnp.maximum(jnp.sum(valid, -1), 1))

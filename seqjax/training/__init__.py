@@ -1,0 +1,6 @@
+"""Training: state, step, loop, evaluation, checkpoints and the run directory."""
+
+from seqjax.training.config import Config, build_cell, build_task
+from seqjax.training.loop import Prepared, prepare, train
+
+__all__ = ["Config", "Prepared", "build_cell", "build_task", "prepare", "train"]

@@ -1,0 +1,103 @@
+"""What one program trains: every choice that decides its numbers, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from seqjax import cells, data, spec, tasks
+from seqjax.models import sequence_model
+from seqjax.training.optimizer import make_optimizer
+from seqjax.types import Cell, Model, Task, UserError
+
+
+class Config(NamedTuple):
+    """One cell on one task, for every learning rate and seed. Steps are updates; norms are L2.
+
+    The runs are learning_rates x seeds, learning rates outermost; seeds are first_seed and following.
+    """
+
+    cell: str
+    task: str
+    learning_rates: tuple[float, ...] = (1e-3,)
+    seeds: int = 1
+    first_seed: int = 0
+    steps: int = 5000
+    batch_size: int = 32
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    embedding: int | None = None
+    optimizer: str = "adam"
+    schedule: str | None = None
+    clip_norm: float | None = 1.0
+    clip_value: float | None = None
+    eval_every: int = 100
+    eval_size: int = 1000
+    probe_every: int = 500
+    probe_size: int = 32
+    checkpoint_every: int = 500
+    stop_when_solved: bool = True
+
+    @property
+    def runs(self) -> list[dict[str, float]]:
+        """The seed and the learning rate of every run."""
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return [{"seed": seed, "learning_rate": rate} for rate in self.learning_rates for seed in seeds]
+
+
+def check(config: Config) -> Config:
+    """The same Config if its numbers make sense. Raises UserError naming the flag, value and remedy."""
+    least = {"seeds": 1, "first_seed": 0, "steps": 0, "batch_size": 1, "eval_every": 1, "eval_size": 1}
+    least |= {"probe_every": 1, "probe_size": 1, "checkpoint_every": 1}
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value < bound:
+            raise UserError(f"--{name}={value}; expected at least {bound}")
+    for rate in config.learning_rates:
+        if not (math.isfinite(rate) and rate > 0):
+            raise UserError(f"--learning_rates has {rate}; expected positive numbers, as in 1e-3,3e-3")
+    if not config.learning_rates or len(set(config.learning_rates)) < len(config.learning_rates):
+        shown = ",".join(map(str, config.learning_rates))
+        raise UserError(f"--learning_rates={shown}; expected one or more numbers, each once")
+    for name in ("clip_norm", "clip_value"):
+        bound = getattr(config, name)
+        if bound is not None and not bound > 0:
+            raise UserError(f"--{name}={bound}; expected a positive number, or nothing for no clipping")
+    make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
+    return config
+
+
+def build_cell(text: str) -> Cell:
+    """The Cell a spec names; errors begin with the flag."""
+    return _named("--cell", text, lambda: spec.build(text, [cells], Cell))
+
+
+def build_task(text: str) -> Task:
+    """The Task a spec names, synthetic or of real data; errors begin with the flag."""
+    return _named("--task", text, lambda: spec.build(text, [tasks, data], Task))
+
+
+def build(config: Config) -> tuple[Task, Model]:
+    """The task and the model of a Config."""
+    task, cell = build_task(config.task), build_cell(config.cell)
+    model = sequence_model(
+        cell,
+        task.input_size,
+        task.output_size,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
+        readout=task.readout,
+        tokens=task.tokens,
+        embedding=config.embedding,
+    )
+    return task, model
+
+
+def _named(flag: str, text: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except UserError as error:
+        raise UserError(f"{flag}={text!r}: {error}") from error

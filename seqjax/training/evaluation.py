@@ -1,0 +1,40 @@
+"""Loss and score: on fresh samples of a synthetic task, on the whole test split of real data."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.training.state import RunState
+from seqjax.training.stream import size
+from seqjax.types import Array, Batch, Model, PyTree, Task
+
+
+def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: int) -> dict[str, Array]:
+    """'loss' and 'score' of a run's parameters, dropout off.
+
+    Args:
+        task: the Task.
+        model: the Model.
+        run: the run; its key and step name the fresh sample.
+        test: task.examples.test, or ().
+        eval_size: sequences in the fresh sample; of real data, sequences taken at a time.
+    """
+
+    def measure(batch: Batch) -> dict[str, Array]:
+        outputs, _ = model.apply(run.params, batch.inputs, batch.lengths)
+        return {"loss": task.loss(outputs, batch), "score": task.score(outputs, batch)}
+
+    if task.examples is None:
+        return measure(task.sample(jax.random.fold_in(run.stream("eval"), run.step), eval_size))
+    count = size(test)
+    taken = min(eval_size, count)
+
+    def one(start: Array) -> tuple[dict[str, Array], Array]:
+        places = start + jnp.arange(taken)
+        batch = task.examples.batch(jax.tree.map(lambda leaf: leaf[jnp.minimum(places, count - 1)], test))
+        mask = batch.mask * (places < count)  # the last group is filled up with what does not count
+        return measure(batch._replace(mask=mask)), jnp.sum(mask)
+
+    each, weights = jax.lax.map(one, jnp.arange(0, count, taken))
+    return jax.tree.map(lambda values: jnp.sum(values * weights) / jnp.sum(weights), each)

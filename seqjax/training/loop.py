@@ -1,0 +1,226 @@
+"""Train one program from its configuration to its run directory, from the start or from where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax import spec
+from seqjax.training import record
+from seqjax.training.checkpoint import Checkpoints
+from seqjax.training.config import Config, build, check
+from seqjax.training.layout import Kind, Layout, make_layout
+from seqjax.training.program import Program, make_program
+from seqjax.training.record import Records
+from seqjax.training.state import NEVER, RunState
+from seqjax.types import Model, PyTree, Task
+
+Progress = Callable[[int, str], None]
+
+
+class Prepared(NamedTuple):
+    """A program that can be trained: everything a user can get wrong has been looked at."""
+
+    config: Config
+    task: Task
+    model: Model
+    program: Program
+    layout: Layout
+
+
+def prepare(config: Config, layout: Kind = "auto") -> Prepared:
+    """Build task, model and program. Raises UserError; nothing is written."""
+    check(config)
+    task, model = build(config)
+    program = make_program(config, task, model)
+    return Prepared(config, task, model, program, make_layout(layout, len(config.runs)))
+
+
+def train(
+    prepared: Prepared,
+    directory: Path,
+    *,
+    command: str,
+    resume: bool = False,
+    progress: Progress = lambda step, words: None,
+) -> dict[str, Any] | None:
+    """Train, evaluate and probe; write everything to the run directory; give what result.json holds.
+
+    With steps=0 only the gradient norms at initialization are taken, and there is no result.
+
+    Args:
+        prepared: what `prepare` made.
+        directory: the run directory.
+        command: the command that a person typed, for the record.
+        resume: continue a run directory of the same configuration: its final parameters are equal
+            bit for bit, on a CPU, to those of a run that was never interrupted.
+        progress: called with the step reached and a few words, after every evaluation.
+
+    Raises:
+        UserError: the directory exists and is not to be continued, is another run's, or is read-only.
+    """
+    config, layout = prepared.config, prepared.layout
+    record.create(directory, _description(prepared, command), resume)
+    finished = directory / "result.json"
+    if finished.exists():
+        return json.loads(finished.read_text())
+
+    with contextlib.ExitStack() as stack:
+        seconds, state = _train(prepared, directory, stack, progress)
+    if not config.steps:
+        return None
+    result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
+    record.write_json(finished, result)
+    progress(config.steps, "")
+    return record.plain(result)
+
+
+def _train(
+    prepared: Prepared, directory: Path, stack: contextlib.ExitStack, progress: Progress
+) -> tuple[float, RunState]:
+    """The loop over chunks; the stack closes the files, also where an error ends it."""
+    config, program, layout = prepared.config, prepared.program, prepared.layout
+    began = time.monotonic()
+    chunk, probe = layout.over(program.chunk), layout.over(program.probe)
+    state = layout.over(lambda place: program.init(*place))(_places(config, layout))
+    done, seconds, saved = 0, 0.0, None
+    if config.steps:
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory / "checkpoints")))
+        saved = checkpoints.latest(_saved(state, layout, seconds))
+    if saved is not None:
+        done, restored = saved
+        seconds = float(restored["seconds"])
+        state = _placed(restored["runs"], layout)
+
+    files = Records(directory, config, None if saved is None else done)
+    stack.callback(files.close)
+    going = np.asarray(state.going(config.stop_when_solved))
+    if done == 0:
+        files.write_gradients(_probed(probe, state, program, layout, going))
+    while done < config.steps and going.any():
+        steps = min(config.eval_every, config.steps - done)
+        state, measured = chunk(state, jnp.asarray(steps, jnp.int32), program.data)
+        done += steps
+        lines = _measured(measured, done, layout, going)
+        files.write_metrics(lines)
+        going = np.asarray(state.going(config.stop_when_solved))
+        if _passes(config.probe_every, done, steps):
+            files.write_gradients(_probed(probe, state, program, layout, going))
+        if _passes(config.checkpoint_every, done, steps) and going.any():
+            checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
+        progress(done, _words(state, layout, lines))
+    seconds += time.monotonic() - began
+    if config.steps:
+        files.write_gradients(_probed(probe, state, program, layout, layout.slots >= 0))
+        checkpoints.save(done, _saved(state, layout, seconds))
+    return seconds, state
+
+
+def _measured(measured: PyTree, done: int, layout: Layout, which: np.ndarray) -> list[dict[str, Any]]:
+    """A line of metrics.jsonl for each of the places."""
+    values = jax.device_get(measured)
+    return [
+        {"step": done, "run": int(layout.slots[place])} | {name: float(each[place]) for name, each in values.items()}
+        for place in np.flatnonzero(which)
+    ]
+
+
+def _probed(
+    probe: Callable, state: RunState, program: Program, layout: Layout, which: np.ndarray
+) -> list[dict[str, Any]]:
+    """A line of gradients.jsonl for each of the places, at the step that its run has reached."""
+    if not which.any():
+        return []
+    found, steps = jax.device_get((probe(state, program.data), state.step))
+    return [
+        {
+            "step": int(steps[place]),
+            "run": int(layout.slots[place]),
+            "log10_norm": {name: [round(float(v), 4) for v in log[place]] for name, log in found.log10_norm.items()},
+            "first_to_last": round(float(found.first_to_last[place]), 4),
+        }
+        for place in np.flatnonzero(which)
+    ]
+
+
+def _description(prepared: Prepared, command: str) -> dict[str, Any]:
+    config, task = prepared.config, prepared.task
+    named = spec.parse(config.task)
+    params = jax.eval_shape(prepared.model.init, jax.random.key(0))
+    return {
+        "kind": "train",
+        "command": command,
+        "config": config._asdict(),
+        "task": {
+            "name": named.name,
+            "length": int(jax.eval_shape(lambda: task.sample(jax.random.key(0), 1)).inputs.shape[0]),
+            "baseline": task.baseline,
+            "readout": task.readout,
+        },
+        "runs": config.runs,
+        "parameters": sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
+        "environment": record.environment() | {"layout": prepared.layout.kind},
+    }
+
+
+def _places(config: Config, layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seed, learning rate and whether it is a run at all, for each place of the run axis."""
+    runs = [config.runs[max(slot, 0)] for slot in layout.slots]
+    seeds = np.array([run["seed"] for run in runs], np.int32)
+    return seeds, np.array([run["learning_rate"] for run in runs], np.float32), layout.slots >= 0
+
+
+def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
+    """The runs in their own order, which does not depend on the layout."""
+    order = np.argsort(layout.slots, kind="stable")[np.sum(layout.slots < 0) :]
+    return {"runs": jax.tree.map(lambda leaf: np.asarray(leaf)[order], state), "seconds": np.float64(seconds)}
+
+
+def _placed(runs: RunState, layout: Layout) -> RunState:
+    placed = jax.tree.map(lambda leaf: np.asarray(leaf)[np.maximum(layout.slots, 0)], runs)
+    return placed.replace(enabled=layout.slots >= 0)
+
+
+def _passes(every: int, done: int, steps: int) -> bool:
+    """Whether a multiple of `every` lies in the last `steps` steps."""
+    return done // every > (done - steps) // every
+
+
+def _words(state: RunState, layout: Layout, lines: list[dict[str, Any]]) -> str:
+    losses = [line["loss"] for line in lines if math.isfinite(line["loss"])]
+    solved = int(np.sum((np.asarray(state.solved_at) != NEVER) & (layout.slots >= 0)))
+    loss = f"loss {np.median(losses):.4f}, " if losses else ""
+    return f"{loss}{solved} of {np.sum(layout.slots >= 0)} solved"
+
+
+def _outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -> list[dict[str, Any]]:
+    last: dict[int, dict[str, Any]] = {}
+    for line in (directory / "metrics.jsonl").read_text().splitlines():
+        found = json.loads(line)
+        last[found["run"]] = found
+    outcomes = []
+    steps, solved_at, diverged_at = (np.asarray(v) for v in (state.step, state.solved_at, state.diverged_at))
+    for number, run in enumerate(config.runs):
+        place = int(np.flatnonzero(layout.slots == number)[0])
+        solved, diverged = int(solved_at[place]), int(diverged_at[place])
+        outcomes.append(
+            run
+            | {
+                "status": "diverged" if diverged != NEVER else "solved" if solved != NEVER else "unsolved",
+                "solved_at": None if solved == NEVER else solved,
+                "diverged_at": None if diverged == NEVER else diverged,
+                "steps": int(steps[place]),
+                "loss": last[number]["loss"],
+                "score": last[number]["score"],
+            }
+        )
+    return outcomes

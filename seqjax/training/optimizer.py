@@ -1,0 +1,78 @@
+"""From specs to an optax optimizer: clip, then the optimizer at a rate that a schedule scales."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import optax
+
+from seqjax.spec import Spec, check, did_you_mean, parse
+from seqjax.types import Array, UserError
+
+
+def make_optimizer(
+    optimizer: str, schedule: str | None, clip_norm: float | None, clip_value: float | None
+) -> Callable[[Array], optax.GradientTransformation]:
+    """learning rate -> GradientTransformation; the rate may be a traced value, one for each run.
+
+    Args:
+        optimizer: spec of an optax optimizer without its rate: 'adam', 'sgd(momentum=0.9)'.
+        schedule: spec of an optax schedule that the rate is multiplied by, its init_value 1 unless
+            given: 'cosine_decay_schedule(decay_steps=5000)'; None for a constant rate.
+        clip_norm: gradients are scaled down to this global L2 norm. (Pascanu et al. 2013, section 3.2)
+        clip_value: gradients are cut elementwise to ±clip_value, before clip_norm.
+
+    Raises:
+        UserError: no such optimizer or schedule, with the nearest name, or a wrong argument.
+    """
+    spec = _parsed("--optimizer", optimizer)
+    make = _known("--optimizer", spec, optimizers(), given=["learning_rate"])
+    factor = None
+    if schedule is not None:
+        shape = _parsed("--schedule", schedule)
+        takes_start = "init_value" in inspect.signature(schedules().get(shape.name, optimizers)).parameters
+        if takes_start and "init_value" not in shape.arguments:
+            shape = Spec(shape.name, {"init_value": 1.0, **shape.arguments})
+        factor = _known("--schedule", shape, schedules())(**shape.arguments)
+
+    clips = [] if clip_value is None else [optax.clip(clip_value)]
+    clips += [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+
+    def at_rate(rate: Array) -> optax.GradientTransformation:
+        scaled = rate if factor is None else lambda count: rate * factor(count)
+        return optax.chain(*clips, make(learning_rate=scaled, **spec.arguments))
+
+    return at_rate
+
+
+def optimizers() -> dict[str, Callable]:
+    """What optax has that takes a learning rate, by name."""
+    return {
+        name: found
+        for name, found in inspect.getmembers(optax, inspect.isfunction)
+        if "learning_rate" in inspect.signature(found).parameters
+    }
+
+
+def schedules() -> dict[str, Callable]:
+    """What optax calls a schedule, by name."""
+    return {name: found for name, found in inspect.getmembers(optax, inspect.isfunction) if name.endswith("_schedule")}
+
+
+def _parsed(flag: str, text: str) -> Spec:
+    try:
+        return parse(text)
+    except UserError as error:
+        raise UserError(f"{flag}: {error}") from error
+
+
+def _known(flag: str, spec: Spec, known: dict[str, Callable], given: list[str] | None = None) -> Callable:
+    if spec.name not in known:
+        listed = ", ".join(known)
+        raise UserError(f"{flag}='{spec.name}': not in optax{did_you_mean(spec.name, list(known))}known: {listed}")
+    try:
+        check(spec, known[spec.name], given or [])
+    except UserError as error:
+        raise UserError(f"{flag}={str(spec)!r}: {error}") from error
+    return known[spec.name]

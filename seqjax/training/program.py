@@ -1,0 +1,96 @@
+"""One program: initialize, train a chunk of steps, evaluate and probe, each a pure function of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from seqjax.gradients import gradient_norms
+from seqjax.training.config import Config
+from seqjax.training.evaluation import evaluate
+from seqjax.training.optimizer import make_optimizer
+from seqjax.training.state import NEVER, RunState, blank
+from seqjax.training.stream import train_batch
+from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
+
+
+class Program(NamedTuple):
+    """The functions of one run, to be laid out over the run axis.
+
+    init:  (seed, learning_rate, enabled) -> RunState
+    chunk: (RunState, steps, data) -> (RunState, metrics): train so many steps, then evaluate
+    probe: (RunState, data) -> GradientNorms on the probe batch, the same for every run
+    data:  what the functions read: the stored examples of real data, or ()
+    """
+
+    init: Callable[[Array, Array, Array], RunState]
+    chunk: Callable[[RunState, Array, PyTree], tuple[RunState, dict[str, Array]]]
+    probe: Callable[[RunState, PyTree], PyTree]
+    data: PyTree
+
+
+def make_program(config: Config, task: Task, model: Model) -> Program:
+    """The Program of a Config. Raises UserError where a batch is larger than the training data."""
+    data = () if task.examples is None else (task.examples.train, task.examples.test)
+    if data:
+        count = jax.tree.leaves(data[0])[0].shape[0]
+        if config.batch_size > count:
+            raise UserError(f"--batch_size={config.batch_size}; the training data holds {count} examples")
+    optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
+
+    def init(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
+        run = blank(seed, learning_rate, enabled)
+        params = model.init(run.stream("init"))
+        return run.replace(params=params, opt_state=optimizer(learning_rate).init(params))
+
+    def loss(params: PyTree, batch: Batch, dropout_key: Array | None) -> Array:
+        outputs, _ = model.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key)
+        return task.loss(outputs, batch)
+
+    def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
+        """One step; a run whose loss or gradient is not finite keeps what it had."""
+        batch = train_batch(task, data[0] if data else (), run.stream("train"), run.step, config.batch_size)
+        dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if config.dropout else None
+        value, grads = jax.value_and_grad(loss)(run.params, batch, dropout_key)
+        norm = optax.tree.norm(grads)
+        updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
+        after = run.replace(params=optax.apply_updates(run.params, updates), opt_state=opt_state, step=run.step + 1)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        broken = run.replace(diverged_at=run.step + 1)
+        alive = run.diverged_at == NEVER
+        chosen = jax.tree.map(
+            lambda new, bad, old: jnp.where(alive, jnp.where(finite, new, bad), old), after, broken, run
+        )
+        return chosen, value, norm
+
+    def chunk(run: RunState, steps: Array, data: PyTree) -> tuple[RunState, dict[str, Array]]:
+        def train(run: RunState) -> tuple[RunState, dict[str, Array]]:
+            def body(_: Array, so_far: tuple[RunState, Array, Array]) -> tuple[RunState, Array, Array]:
+                run, total, _ = so_far
+                run, value, norm = update(run, data)
+                return run, total + value, norm
+
+            run, total, norm = jax.lax.fori_loop(0, steps, body, (run, jnp.zeros(()), jnp.zeros(())))
+            metrics = evaluate(task, model, run, data[1] if data else (), config.eval_size)
+            first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & task.solved(metrics)
+            run = run.replace(solved_at=jnp.where(first, run.step, run.solved_at))
+            return run, {"train_loss": total / steps, "grad_norm": norm, **metrics}
+
+        def rest(run: RunState) -> tuple[RunState, dict[str, Array]]:
+            return run, dict.fromkeys(("train_loss", "grad_norm", "loss", "score"), jnp.full((), jnp.nan))
+
+        return jax.lax.cond(run.going(config.stop_when_solved), train, rest, run)
+
+    def probe(run: RunState, data: PyTree) -> PyTree:
+        key = jax.random.key(PROBE_SEED)
+        batch = train_batch(task, data[0] if data else (), key, jnp.zeros((), jnp.int32), config.probe_size)
+        return gradient_norms(model, run.params, batch, task.loss)
+
+    return Program(init, chunk, probe, data)
+
+
+PROBE_SEED = 2**31 - 1  # one fixed batch for all runs, cells and steps, apart from every run's own

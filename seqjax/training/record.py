@@ -1,0 +1,178 @@
+"""The run directory: what was run, on what, and every number it gave."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from seqjax.training.config import Config
+from seqjax.types import UserError
+
+PACKAGES = ("seqjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "numpy")
+
+
+def create(directory: Path, description: dict[str, Any], resume: bool, flag: str = "--workdir") -> None:
+    """Make a run directory, or find the one that is to be continued.
+
+    config.json is written first and whole; a directory without one holds no run.
+
+    Raises:
+        UserError: it exists and is not to be continued, holds something else, was made by another
+            configuration (with the first setting that differs), or cannot be written.
+    """
+    config = directory / "config.json"
+    if config.exists():
+        if not resume:
+            raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
+        before = json.loads(config.read_text())
+        wanted = json.loads(json.dumps(description))
+        for key in ("kind", "config"):
+            _require_equal(directory, before.get(key), wanted.get(key), flag)
+        return
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise UserError(f"{flag}={directory} holds files that are no run's; name another directory")
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(config, description)
+    except OSError as error:
+        raise UserError(f"{flag}={directory} cannot be written: {error.strerror or error}") from error
+
+
+def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None:
+    if not (isinstance(before, dict) and isinstance(wanted, dict)):
+        if before != wanted:
+            raise UserError(f"{flag}={directory} was made by {before!r}, not {wanted!r}; name another directory")
+        return
+    for key in [*wanted, *(key for key in before if key not in wanted)]:
+        if before.get(key) != wanted.get(key):
+            raise UserError(
+                f"{flag}={directory} was made with {key}={before.get(key)!r}, not {wanted.get(key)!r}; "
+                "give that, or name another directory"
+            )
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and device of this process, as config.json keeps them."""
+    devices = jax.devices()
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file whole or not at all."""
+    scratch = path.with_name(path.name + ".partial")
+    scratch.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    os.replace(scratch, path)
+
+
+def plain(value: Any) -> Any:
+    """The same with NaN and infinities as None, for JSON."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Lines:
+    """A file of JSON lines that is appended to, and can be cut back to a step when a run resumes."""
+
+    def __init__(self, path: Path, up_to: int | None) -> None:
+        """Open for appending; keep the whole lines of steps up to `up_to`, or none if None."""
+        kept = [] if up_to is None else [line for line in _whole_lines(path) if json.loads(line)["step"] <= up_to]
+        scratch = path.with_name(path.name + ".partial")
+        scratch.write_text("".join(kept))
+        os.replace(scratch, path)
+        self.written = {(record["step"], record["run"]) for record in map(json.loads, kept)}
+        self._file = path.open("a")
+
+    def write(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append a line for each record whose step and run have none yet."""
+        for record in records:
+            place = (record["step"], record["run"])
+            if place not in self.written:
+                self.written.add(place)
+                self._file.write(json.dumps(plain(record), allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+class Records:
+    """The files of a run directory that grow while it trains."""
+
+    def __init__(self, directory: Path, config: Config, resumed_at: int | None) -> None:
+        """Open them; those of a resumed run are cut back to the step of its checkpoint."""
+        self._gradients = Lines(directory / "gradients.jsonl", resumed_at)
+        self._metrics, self._events = None, []
+        if config.steps:
+            from tensorboardX import SummaryWriter
+
+            self._metrics = Lines(directory / "metrics.jsonl", resumed_at)
+            purge = None if resumed_at is None else resumed_at + 1
+            names = [f"seed={run['seed']},learning_rate={run['learning_rate']:g}" for run in config.runs]
+            self._events = [SummaryWriter(str(directory / "tensorboard" / name), purge_step=purge) for name in names]
+
+    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """Append to metrics.jsonl and to TensorBoard's events."""
+        self._metrics.write(lines)
+        self._tell(lines)
+
+    def write_gradients(self, lines: list[dict[str, Any]]) -> None:
+        """Append to gradients.jsonl, and the plain numbers to TensorBoard's events."""
+        self._gradients.write(lines)
+        self._tell(lines)
+
+    def _tell(self, lines: list[dict[str, Any]]) -> None:
+        if self._events:
+            for line in lines:
+                for name, value in line.items():
+                    if isinstance(value, float) and math.isfinite(value):
+                        self._events[line["run"]].add_scalar(name, value, line["step"])
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._gradients, self._metrics, *self._events):
+            if file is not None:
+                file.close()

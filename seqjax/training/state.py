@@ -1,0 +1,53 @@
+"""The state of one run, or of all runs of a program along a leading axis."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from seqjax.types import Array, PyTree
+
+NEVER = -1
+
+
+@struct.dataclass
+class RunState:
+    """Everything a run is; two runs of equal state go on alike.
+
+    params, opt_state: what is learned, and the optimizer's memory
+    key:               [2] uint32, the stream of batches, of dropout and of evaluation
+    learning_rate:     [] the run's own
+    step:              [] updates made
+    solved_at:         [] step of the evaluation at which the task was first solved, or NEVER
+    diverged_at:       [] step whose loss or gradient was not finite, or NEVER; the update was not made
+    enabled:           [] False for a place of the run axis that only fills it up
+    """
+
+    params: PyTree
+    opt_state: PyTree
+    key: Array
+    learning_rate: Array
+    step: Array
+    solved_at: Array
+    diverged_at: Array
+    enabled: Array
+
+    def going(self, stop_when_solved: bool) -> Array:
+        """Whether the run is still to be trained: neither diverged nor, if that stops it, solved."""
+        going = self.enabled & (self.diverged_at == NEVER)
+        return going & (self.solved_at == NEVER) if stop_when_solved else going
+
+    def stream(self, name: str) -> Array:
+        """A key of the run for one purpose: 'init', 'train', 'dropout' or 'eval'."""
+        return jax.random.fold_in(jax.random.wrap_key_data(self.key), STREAMS.index(name))
+
+
+STREAMS = ("init", "train", "dropout", "eval")
+
+
+def blank(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
+    """A run that has a seed and nothing else yet."""
+    never = jnp.asarray(NEVER, jnp.int32)
+    key = jax.random.key_data(jax.random.key(seed))
+    return RunState((), (), key, learning_rate, jnp.zeros((), jnp.int32), never, never, enabled)

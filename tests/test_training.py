@@ -1,0 +1,307 @@
+"""Training: runs side by side and alone, divergence, batches in epochs, optimizers, checkpoints, resuming."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.training import Config, prepare, train
+from seqjax.training.checkpoint import Checkpoints
+from seqjax.training.layout import make_layout
+from seqjax.training.optimizer import make_optimizer
+from seqjax.training.record import Lines, create
+from seqjax.training.state import NEVER
+from seqjax.training.stream import shuffled, train_batch
+from seqjax.types import Batch, Examples, Task, UserError
+
+SMALL = Config(
+    cell="lstm(hidden=4)",
+    task="parity(length=6, min_length=2)",
+    learning_rates=(1e-2, 3e-2),
+    seeds=2,
+    steps=6,
+    batch_size=4,
+    eval_every=2,
+    eval_size=8,
+    probe_every=4,
+    probe_size=3,
+    checkpoint_every=4,
+)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def final_state(directory):
+    checkpoints = Checkpoints(directory / "checkpoints")
+    _, state = checkpoints.latest()
+    checkpoints.close()
+    return state
+
+
+def run_all(config, layout="map", steps=None):
+    """The states after one chunk, in the order of the runs."""
+    prepared = prepare(config, layout)
+    places = prepared.layout
+    runs = [config.runs[max(slot, 0)] for slot in places.slots]
+    seeds = np.array([run["seed"] for run in runs], np.int32)
+    rates = np.array([run["learning_rate"] for run in runs], np.float32)
+    state = places.over(lambda place: prepared.program.init(*place))((seeds, rates, places.slots >= 0))
+    state, metrics = places.over(prepared.program.chunk)(
+        state, jnp.asarray(steps or config.steps), prepared.program.data
+    )
+    order = [int(np.flatnonzero(places.slots == number)[0]) for number in range(len(config.runs))]
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[order], (state, metrics))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run directory of SMALL, never interrupted."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    result = train(prepare(SMALL, "map"), directory, command="test")
+    return directory, result
+
+
+def test_the_run_directory_tells_everything(whole):
+    directory, result = whole
+    config = json.loads((directory / "config.json").read_text())
+    assert config["kind"] == "train" and config["config"]["cell"] == SMALL.cell
+    assert config["task"]["length"] == 6 and config["task"]["baseline"] == pytest.approx(np.log(2))
+    assert config["environment"]["versions"]["jax"] == jax.__version__
+    assert config["environment"]["device"]["platform"] == "cpu"
+    metrics = lines(directory / "metrics.jsonl")
+    assert [(line["step"], line["run"]) for line in metrics] == [(s, r) for s in (2, 4, 6) for r in range(4)]
+    gradients = lines(directory / "gradients.jsonl")
+    assert sorted({line["step"] for line in gradients}) == [0, 4, 6]
+    assert set(gradients[0]["log10_norm"]) == {"carry", "layer_0/h", "layer_0/c"}
+    assert len(gradients[0]["log10_norm"]["carry"]) == 6
+    assert [run["seed"] for run in result["runs"]] == [0, 1, 0, 1]
+    assert result["runs"][3]["loss"] == metrics[-1]["loss"]
+    events = list(directory.glob("tensorboard/*/events*"))
+    assert len(events) == 4 and all(path.stat().st_size > 0 for path in events)
+
+
+def test_training_lowers_the_loss():
+    config = SMALL._replace(task="parity(length=2)", learning_rates=(3e-2,), seeds=1, steps=150, batch_size=32)
+    _, metrics = run_all(config)
+    assert metrics["loss"][0] < 0.1 < np.log(2)
+
+
+@pytest.mark.parametrize("layout", ["vmap", "sharded"])
+def test_every_layout_gives_the_same_runs(layout):
+    alone, _ = run_all(SMALL, "map")
+    other, _ = run_all(SMALL._replace(seeds=2), layout)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), alone.params, other.params)
+
+
+def test_a_run_does_not_depend_on_its_neighbours():
+    alone, _ = run_all(SMALL._replace(learning_rates=(3e-2,), first_seed=1, seeds=1))
+    among, _ = run_all(SMALL)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[3]), alone.params, among.params)
+
+
+def test_places_cover_the_runs_once():
+    layout = make_layout("sharded", 5)
+    assert sorted(layout.slots[layout.slots >= 0]) == [0, 1, 2, 3, 4]
+    with pytest.raises(UserError, match="--layout='pmap'; expected 'auto'"):
+        make_layout("pmap", 2)
+
+
+def test_a_diverged_run_is_frozen_and_its_neighbours_go_on(tmp_path):
+    """A learning rate of 1e38 makes parameters infinite; the other run is as without it."""
+    config = SMALL._replace(learning_rates=(1e-2, 1e38), seeds=1, optimizer="sgd", clip_norm=None)
+    state, _ = run_all(config)
+    alone, _ = run_all(config._replace(learning_rates=(1e-2,)))
+    assert state.diverged_at.tolist() == [NEVER, state.step[1] + 1] and state.step[1] < 6
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[0]), alone.params, state.params)
+    result = train(prepare(config, "map"), tmp_path / "run", command="test")
+    assert [run["status"] for run in result["runs"]] == ["unsolved", "diverged"]
+    assert result["runs"][1]["diverged_at"] == int(state.diverged_at[1])
+    assert "NaN" not in (tmp_path / "run/metrics.jsonl").read_text()
+
+
+def test_a_solved_run_stops(tmp_path):
+    (tmp_path / "easy.py").write_text(
+        "from seqjax.tasks.parity import parity\n"
+        "from seqjax.types import Task\n"
+        "def easy(length: int = 3) -> Task:\n"
+        "    return parity(length)._replace(solved=lambda metrics: metrics['loss'] < 100)\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        config = SMALL._replace(task="easy.easy()", seeds=1)
+        result = train(prepare(config, "map"), tmp_path / "stops", command="test")
+        assert [run["solved_at"] for run in result["runs"]] == [2, 2]
+        assert [run["steps"] for run in result["runs"]] == [2, 2]
+        config = config._replace(stop_when_solved=False)
+        result = train(prepare(config, "map"), tmp_path / "goes_on", command="test")
+        assert [(run["solved_at"], run["steps"]) for run in result["runs"]] == [(2, 6), (2, 6)]
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_a_finished_run_is_not_trained_again(whole):
+    directory, result = whole
+    before = (directory / "metrics.jsonl").stat().st_mtime_ns
+    assert train(prepare(SMALL, "map"), directory, command="test", resume=True) == result
+    assert (directory / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
+    directory, _ = whole
+    with pytest.raises(UserError, match="exists; --resume continues it"):
+        train(prepare(SMALL, "map"), directory, command="test")
+    with pytest.raises(UserError, match="was made with steps=6, not 8"):
+        train(prepare(SMALL._replace(steps=8), "map"), directory, command="test", resume=True)
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds files that are no run's"):
+        create(tmp_path, {}, resume=False)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs a path that not even root can write")
+def test_a_directory_that_cannot_be_written_is_one_line():
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        create(Path("/proc/self/run"), {}, resume=False)
+    assert "\n" not in str(caught.value)
+
+
+KILLED = """
+import sys, pathlib
+import seqjax.training.loop as loop
+from seqjax.training import prepare, train
+sys.path.insert(0, {tests!r})
+from test_training import SMALL
+def progress(step, words):
+    print("at", step, flush=True)
+    if step == {stop}:
+        sys.stdin.read()
+train(prepare(SMALL, "map"), pathlib.Path({directory!r}), command="test", progress=progress)
+"""
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_killed_and_resumed_is_as_never_interrupted(whole, tmp_path, stop):
+    """kill -9 before the first checkpoint (step 2) and after one (step 4, with a torn line behind it)."""
+    directory = tmp_path / "run"
+    script = KILLED.format(tests=os.path.dirname(__file__), directory=str(directory), stop=stop)
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    for line in child.stdout:
+        if line.strip() == f"at {stop}":
+            break
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    child.stdin.close()
+    child.stdout.close()
+    assert not (directory / "result.json").exists()
+    with (directory / "metrics.jsonl").open("a") as torn:
+        torn.write('{"step": 6, "ru')
+    result = train(prepare(SMALL, "map"), directory, command="test", resume=True)
+    unbroken, wanted = whole
+    assert result["runs"] == wanted["runs"]
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        assert (directory / name).read_bytes() == (unbroken / name).read_bytes()
+    jax.tree.map(np.testing.assert_array_equal, final_state(directory)["runs"], final_state(unbroken)["runs"])
+
+
+def test_lines_are_cut_back_to_a_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "run": 0}\n{"step": 2, "run": 0}\n{"step"')
+    file = Lines(path, up_to=1)
+    file.write([{"step": 1, "run": 0}, {"step": 2, "run": 0, "loss": float("nan")}])
+    file.close()
+    assert lines(path) == [{"step": 1, "run": 0}, {"step": 2, "run": 0, "loss": None}]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 64, 65, 1000])
+def test_shuffled_is_a_permutation(count):
+    orders = [
+        np.asarray(jax.vmap(lambda place, key=key: shuffled(key, place, count))(jnp.arange(count)))
+        for key in jax.random.split(jax.random.key(0), 3)
+    ]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(count))
+    if count >= 64:
+        assert abs(np.corrcoef(orders[0], np.arange(count))[0, 1]) < 0.4
+        assert (orders[0] != orders[1]).mean() > 0.8
+
+
+def test_the_shuffle_is_uniform():
+    """Where place 0 goes, over many keys: every one of 10 examples about equally often."""
+    keys = jax.random.split(jax.random.key(1), 5000)
+    counts = np.bincount(np.asarray(jax.vmap(lambda key: shuffled(key, jnp.asarray(0), 10))(keys)), minlength=10)
+    assert np.sum((counts - 500) ** 2 / 500) < 27.9  # chi-square with 9 degrees of freedom, p = .001
+
+
+def stored(count):
+    """A task whose stored example n is the number n."""
+    examples = Examples(jnp.arange(count), jnp.arange(5), lambda n: Batch(n[None, :, None], n, jnp.ones(n.shape)))
+    error = lambda outputs, batch: jnp.mean(batch.targets * batch.mask) * len(batch.mask) / jnp.sum(batch.mask)  # noqa: E731
+    return Task(None, error, error, None, 1, 1, 0.0, "last", examples=examples)
+
+
+def test_real_data_is_read_in_epochs():
+    task, key = stored(13), jax.random.key(0)
+    seen = [train_batch(task, task.examples.train, key, jnp.asarray(k), 4).targets for k in range(9)]
+    for epoch in range(3):
+        assert len(set(np.concatenate(seen[3 * epoch : 3 * epoch + 3]).tolist())) == 12
+    assert not np.array_equal(np.concatenate(seen[:3]), np.concatenate(seen[3:6]))
+
+
+def test_evaluation_reads_the_whole_test_split():
+    from seqjax.training.evaluation import evaluate
+    from seqjax.training.state import blank
+    from seqjax.types import Model
+
+    model = Model(None, lambda params, inputs, lengths: (inputs[0], ()), None, None, None)
+    run = blank(jnp.asarray(0), jnp.asarray(0.1), jnp.asarray(True))
+    for eval_size in (1, 2, 5, 1000):
+        assert evaluate(stored(3), model, run, jnp.arange(5), eval_size)["loss"] == 2.0
+
+
+def test_optimizers_by_spec():
+    params, grads = jnp.zeros(2), jnp.array([3.0, 4.0])
+    for clip_norm, clip_value, wanted in ((None, None, [3, 4]), (1.0, None, [0.6, 0.8]), (None, 3.5, [3, 3.5])):
+        optimizer = make_optimizer("sgd", None, clip_norm, clip_value)(0.1)
+        updates, _ = optimizer.update(grads, optimizer.init(params))
+        np.testing.assert_allclose(updates, -0.1 * np.array(wanted), rtol=1e-6)
+    optimizer = make_optimizer("sgd", "cosine_decay_schedule(decay_steps=2)", None, None)(0.1)
+    state = optimizer.init(params)
+    for factor in (1.0, 0.5, 0.0):
+        updates, state = optimizer.update(grads, state)
+        np.testing.assert_allclose(updates, -0.1 * factor * grads, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizer": "adm"}, "did you mean 'adam'"),
+        ({"optimizer": "adam(learning_rate=1)"}, "takes no argument 'learning_rate'"),
+        ({"optimizer": "adam(b3=1)"}, "takes no argument 'b3'"),
+        ({"optimizer": "adam("}, "--optimizer"),
+        ({"schedule": "cosine"}, "--schedule='cosine'"),
+        ({"schedule": "cosine_decay_schedule"}, "decay_steps"),
+        ({"learning_rates": (-1.0,)}, "--learning_rates has -1.0"),
+        ({"learning_rates": (float("nan"),)}, "--learning_rates has nan"),
+        ({"learning_rates": (0.1, 0.1)}, "each once"),
+        ({"seeds": 0}, "--seeds=0; expected at least 1"),
+        ({"steps": -1}, "--steps=-1; expected at least 0"),
+        ({"clip_norm": -1.0}, "--clip_norm=-1.0"),
+        ({"cell": "lsmt(hidden=8)"}, "--cell='lsmt(hidden=8)': no cell 'lsmt'; did you mean 'lstm'? cells:"),
+        ({"task": "adding(length=-5)"}, "--task='adding(length=-5)': adding: length=-5; expected at least 2"),
+        ({"dropout": 0.5}, "needs layers of 2 or more"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(change, words):
+    with pytest.raises(UserError) as caught:
+        prepare(SMALL._replace(**change))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
