@@ -1,0 +1,114 @@
+"""The figures of a report, and what they have in common: size, colours, legends, PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from seqjax.report.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+DOTS_PER_INCH = 150
+# Okabe & Ito (2008): told apart with every common form of colour blindness.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("", "s", "^", "D", "v")
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+}
+
+
+class Figure(NamedTuple):
+    """One picture: the name of its file, its title, what is drawn and how to read it, and the PNG."""
+
+    name: str
+    title: str
+    explanation: str
+    png: bytes
+
+
+def draw(records: Sequence[Record]) -> list[Figure]:
+    """Every figure for which the records hold the numbers."""
+    from seqjax.report import curves, norms
+
+    figures = (
+        curves.learning_curves(records),
+        curves.learning_rates(records),
+        norms.over_time(records),
+        norms.heat_map(records),
+    )
+    return [figure for figure in figures if figure is not None]
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Canvas]:
+    """An empty figure in inches, in the house's style, without pyplot's global state."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context(STYLE):
+        yield Canvas(figsize=(width, height), layout="constrained")
+
+
+def png(figure: Canvas) -> bytes:
+    """The figure's pixels; the same figure gives the same bytes."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return out.getvalue()
+
+
+def cell_styles(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """A colour for each cell, and past the palette's end a marker besides: the same in every figure."""
+    cells = list(dict.fromkeys(record.cell for record in records))
+    return {
+        cell: {
+            "color": PALETTE[n % len(PALETTE)],
+            "marker": MARKERS[n // len(PALETTE) % len(MARKERS)],
+            "markevery": 0.15,
+            "markersize": 5,
+        }
+        for n, cell in enumerate(cells)
+    }
+
+
+def by_task(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of each task, the shorter lengths first."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.length or 0):
+        found.setdefault(record.task, []).append(record)
+    return found
+
+
+def panels(figure: Canvas, count: int, columns: int, **options: Any) -> list[Axes]:
+    """Axes for `count` panels in rows of `columns`; what is left of the last row stays empty."""
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False, **options).ravel()
+    for unused in grid[count:]:
+        unused.set_visible(False)
+    return list(grid[:count])
+
+
+def line(label: str, **options: Any) -> Any:
+    """A legend entry that stands for a line or a mark."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **options)
+
+
+def legend_above(figure: Canvas, handles: Sequence[Any]) -> None:
+    """One legend for all panels, above them, in as many columns as fit."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    fit = int(figure.get_figwidth() * 13 / (longest + 6))
+    figure.legend(handles=handles, loc="outside upper left", ncols=max(1, min(fit, len(handles))), fontsize=9.5)

@@ -1,0 +1,153 @@
+"""report.html: tables, figures and what it takes to run it all again, in one file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from seqjax.report.figures import Figure, draw
+from seqjax.report.records import Record, load, read_config
+from seqjax.report.tables import rates, table
+from seqjax.report.text import lay_out
+from seqjax.types import UserError
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.6rem } h2 { font-size: 1.25rem; margin-top: 2.2rem }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums }
+th { text-align: left; vertical-align: bottom; border-bottom: 2px solid #444; font-weight: 600 }
+th, td { padding: .3rem .8rem .3rem 0 } td { border-bottom: 1px solid #ddd; vertical-align: top }
+td.no-memory { color: #a03000 } .wide { overflow-x: auto }
+code, pre { font-family: ui-monospace, monospace; font-size: .88em }
+pre { background: #f4f4f4; padding: .7rem; white-space: pre-wrap }
+figure { margin: 1rem 0 } img { width: 100%; height: auto } .notes, figcaption { color: #444; font-size: .9rem }
+"""
+
+
+def write_report(directory: str | Path) -> Path:
+    """Make report.html in a run directory, and its figures as PNG files in its folder figures.
+
+    Each file is written whole or not at all, and from the directory alone: made again, it is the same.
+
+    Raises:
+        UserError: the directory cannot be read, or written to.
+    """
+    directory = Path(directory)
+    records = load(directory)
+    figures = draw(records)
+    path = directory / "report.html"
+    try:
+        (directory / "figures").mkdir(exist_ok=True)
+        for figure in figures:
+            _write(directory / "figures" / f"{figure.name}.png", figure.png)
+        _write(path, page(directory, read_config(directory), records, figures).encode())
+    except OSError as error:
+        raise UserError(f"cannot write the report in {str(directory)!r}: {error.strerror}") from error
+    return path
+
+
+def page(directory: Path, config: dict[str, Any], records: Sequence[Record], figures: Sequence[Figure]) -> str:
+    """The whole of report.html as text; every value in it is escaped."""
+    cells = ", ".join(dict.fromkeys(record.cell for record in records))
+    tasks = ", ".join(dict.fromkeys(record.task for record in records))
+    title = escape(f"{cells} on {tasks}")
+    parts = [f"<h1>{title}</h1>", f"<pre>{escape(str(config.get('command') or 'command not recorded'))}</pre>"]
+    parts += ["<h2>Results</h2>", _table(records)]
+    for figure in figures:
+        image = base64.b64encode(figure.png).decode()
+        parts.append(
+            f"<h2>{escape(figure.title)}</h2><figure><img alt='{escape(figure.title)}' "
+            f"src='data:image/png;base64,{image}'><figcaption>{escape(figure.explanation)}</figcaption></figure>"
+        )
+    if any(len(rates(record)) > 1 for record in records):
+        parts += ["<h2>Every learning rate</h2>", _table(records, every_rate=True)]
+    parts += ["<h2>Every run</h2>", _runs(records)]
+    parts += ["<h2>Programs</h2>", _programs(records)]
+    parts += ["<h2>Environment</h2>", _environment(config, records)]
+    parts += ["<h2>Settings</h2>", _settings(config)]
+    parts += [
+        "<h2>To make this report again</h2>",
+        f"<pre>python -m experiments.report {escape(shlex.quote(str(directory)))}</pre>",
+    ]
+    body = "\n".join(parts)
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>\n"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _table(records: Sequence[Record], every_rate: bool = False) -> str:
+    headings, body, notes = lay_out(table(records, every_rate))
+    return _grid(headings, body) + "".join(f"<p class='notes'>{escape(note)}</p>" for note in notes)
+
+
+def _grid(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    def place(text: str) -> str:
+        kind = " class='no-memory'" if "†" in text else ""
+        return f"<td{kind}>{escape(text)}</td>"
+
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    rows = "\n".join(f"<tr>{''.join(place(text) for text in row)}</tr>" for row in body)
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>"
+
+
+def _runs(records: Sequence[Record]) -> str:
+    """One row a seed, with nothing left out or averaged."""
+    rows = []
+    for record in records:
+        for run in record.runs:
+            first, *others = [probe.first_to_last for probe in run.probes] or [None]
+            names = [record.cell, record.task, str(run.seed), _number(run.learning_rate or None), run.status]
+            numbers = [run.loss, run.score, first, others[-1] if others else None]
+            rows.append([*names, str(run.steps), *map(_number, numbers)])
+    headings = ["cell", "task", "seed", "learning rate", "status", "steps", "loss", "score"]
+    return _grid([*headings, "log10 gradient first/last, first probe", "last probe"], rows)
+
+
+def _programs(records: Sequence[Record]) -> str:
+    """One row a program: how large, how long, and by which criterion it is solved."""
+    rows = []
+    for record in records:
+        parameters = "-" if record.parameters is None else f"{record.parameters:,}"
+        seeds = ", ".join(dict.fromkeys(str(run.seed) for run in record.runs))
+        criterion = str(record.config["task"].get("criterion") or "-")
+        seconds = "-" if record.wall_seconds is None else f"{record.wall_seconds:.1f}"
+        rows.append([record.cell, record.task, parameters, seeds, _number(record.baseline), criterion, seconds])
+    headings = ["cell", "task", "parameters", "seeds", "memoryless baseline", "solved when", "wall time (s)"]
+    return _grid(headings, rows)
+
+
+def _environment(config: dict[str, Any], records: Sequence[Record]) -> str:
+    there = config.get("environment") or records[0].config.get("environment") or {}
+    device, versions = there.get("device") or {}, there.get("versions") or {}
+    rows = [
+        ["started", str(there.get("started") or "-")],
+        ["commit", str(there.get("commit") or "not known") + " with changes not committed" * bool(there.get("dirty"))],
+        ["device", f"{device.get('count', '?')} x {device.get('kind', '?')} ({device.get('platform', '?')})"],
+        ["Python", str(there.get("python") or "-")],
+        *([name, str(version or "not installed")] for name, version in versions.items()),
+    ]
+    return _grid(["", ""], rows)
+
+
+def _settings(config: dict[str, Any]) -> str:
+    return _grid(["setting", "value"], [[name, str(value)] for name, value in (config.get("config") or {}).items()])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.partial")
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)

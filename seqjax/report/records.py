@@ -1,0 +1,210 @@
+"""A run directory read back: what was run, every evaluation, every gradient norm, and how each run ended."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.types import UserError
+
+
+class Evaluation(NamedTuple):
+    """One line of metrics.jsonl; None where a value was not finite."""
+
+    step: int
+    train_loss: float | None
+    loss: float | None
+    score: float | None
+    grad_norm: float | None
+
+
+class Probe(NamedTuple):
+    """One line of gradients.jsonl.
+
+    log10_norm:    'carry', 'layer_0/h' ... -> log10 ‖dL/d carry_t‖ [T], nan where zero or not finite
+    first_to_last: log10 of the norm at the first step relative to that at the last valid one
+    """
+
+    step: int
+    log10_norm: dict[str, np.ndarray]
+    first_to_last: float | None
+
+
+class Run(NamedTuple):
+    """One seed at one learning rate; status is 'solved', 'unsolved', 'diverged', 'unfinished' or 'untrained'."""
+
+    seed: int
+    learning_rate: float
+    status: str
+    steps: int
+    solved_at: int | None
+    diverged_at: int | None
+    loss: float | None
+    score: float | None
+    evaluations: tuple[Evaluation, ...]
+    probes: tuple[Probe, ...]
+
+
+class Record(NamedTuple):
+    """One program: a cell on a task, with its runs. `config` is the whole of config.json."""
+
+    directory: Path
+    cell: str
+    task: str
+    length: int | None
+    baseline: float | None
+    runs: tuple[Run, ...]
+    parameters: int | None
+    wall_seconds: float | None
+    config: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def load(directory: str | Path) -> list[Record]:
+    """The records of a run directory, or of all those in a benchmark or gradient_norms directory.
+
+    Raises:
+        UserError: nothing there to read, or a file of another form (its name and line are told).
+    """
+    directory = Path(directory)
+    config = read_config(directory)
+    trained = config.get("kind") != "gradient_norms"
+    if "runs" in config:
+        return [_read(directory, config, trained)]
+    folders = [path.parent for path in directory.glob("*/config.json")]
+    if not folders:
+        raise UserError(f"{str(directory)!r} holds no run yet; expected folders with a config.json")
+    folders.sort(key=lambda folder: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", folder.name)])
+    return [_read(folder, read_config(folder), trained) for folder in folders]
+
+
+def read_config(directory: str | Path) -> dict[str, Any]:
+    """The config.json of a directory. Raises UserError where there is none that can be read."""
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        lacks = "has no config.json" if path.parent.is_dir() else "is no directory"
+        raise UserError(f"{str(directory)!r} {lacks}; expected a run directory, as experiments.train writes it")
+    return _json(path)
+
+
+def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
+    path = directory / "config.json"
+    try:
+        trained = trained and config["config"].get("steps") != 0
+        given, task = config["runs"], config["task"]
+        names = {"cell": str(config["config"]["cell"]), "task": str(config["config"]["task"])}
+        numbers = {"length": task.get("length"), "baseline": _number(task.get("baseline"))}
+        seeds = [(int(run["seed"]), float(run.get("learning_rate") or 0)) for run in given]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not the configuration of a run ({_words(error)})") from error
+    evaluations, note = _lines(directory / "metrics.jsonl", len(seeds), _evaluation)
+    probes, note_too = _lines(directory / "gradients.jsonl", len(seeds), _probe)
+    _same_length(directory / "gradients.jsonl", probes)
+    ends: dict[str, Any] = {}
+    if (directory / "result.json").is_file():
+        ends = _json(directory / "result.json")
+        if len(ends.get("runs", ())) != len(seeds):
+            raise UserError(f"{directory / 'result.json'}: {len(ends.get('runs', ()))} runs; expected {len(seeds)}")
+    try:
+        runs = tuple(
+            _run(seed, rate, ends["runs"][n] if ends else None, evaluations[n], probes[n], trained)
+            for n, (seed, rate) in enumerate(seeds)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{directory / 'result.json'}: not the result of a run ({_words(error)})") from error
+    notes = [text for text in (note, note_too) if text]
+    if trained and not ends:
+        notes.append(f"{names['cell']} on {names['task']}: unfinished at step {max(run.steps for run in runs)}")
+    seconds = _number(ends.get("wall_seconds"))
+    return Record(directory, **names, **numbers, runs=runs, parameters=config.get("parameters"),
+                  wall_seconds=seconds, config=config, notes=tuple(notes))  # fmt: skip
+
+
+def _run(
+    seed: int,
+    rate: float,
+    end: dict[str, Any] | None,
+    evaluations: tuple[Evaluation, ...],
+    probes: tuple[Probe, ...],
+    trained: bool,
+) -> Run:
+    if end is not None:
+        return Run(seed, rate, str(end["status"]), int(end["steps"]), end.get("solved_at"), end.get("diverged_at"),
+                   _number(end["loss"]), _number(end["score"]), evaluations, probes)  # fmt: skip
+    last = evaluations[-1] if evaluations else Evaluation(0, None, None, None, None)
+    status = "unfinished" if trained else "untrained"
+    return Run(seed, rate, status, last.step, None, None, last.loss, last.score, evaluations, probes)
+
+
+def _evaluation(line: dict[str, Any]) -> Evaluation:
+    return Evaluation(line["step"], *(_number(line.get(name)) for name in Evaluation._fields[1:]))
+
+
+def _probe(line: dict[str, Any]) -> Probe:
+    norms = {name: np.array([np.nan if v is None else v for v in values], float)
+             for name, values in line["log10_norm"].items()}  # fmt: skip
+    norms = {name: np.where(np.isfinite(values), values, np.nan) for name, values in norms.items()}
+    return Probe(line["step"], norms, _number(line.get("first_to_last")))
+
+
+def _lines(path: Path, runs: int, read: Callable[[dict[str, Any]], Any]) -> tuple[list[tuple[Any, ...]], str | None]:
+    """What each run's lines hold, by step, and a note if a kill cut the last line short.
+
+    Where a step is told twice, by a run that was resumed, the later line counts.
+    """
+    found: list[dict[int, Any]] = [{} for _ in range(runs)]
+    lines = _text(path).split("\n") if path.is_file() else [""]
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if not 0 <= record["run"] < runs:
+                raise ValueError(f"run {record['run']} of {runs}")
+            found[record["run"]][int(record["step"])] = read(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if number == len(lines):  # no line end after it: the writer was stopped
+                return _by_step(found), f"{path.parent.name}/{path.name}: the last line is cut short and left out"
+            raise UserError(f"{path}, line {number}: not a record ({_words(error)})") from error
+    return _by_step(found), None
+
+
+def _by_step(found: list[dict[int, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(record for _, record in sorted(steps.items())) for steps in found]
+
+
+def _same_length(path: Path, probes: list[tuple[Probe, ...]]) -> None:
+    lengths = {len(values) for run in probes for probe in run for values in probe.log10_norm.values()}
+    if len(lengths) > 1 or 0 in lengths:
+        raise UserError(f"{path}: norms of {sorted(lengths)} time steps; expected one length, at least 1")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_text(path))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object; expected {{...}}")
+    return content
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _words(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
