@@ -70,6 +70,7 @@ class Task(NamedTuple):
     baseline:    loss of the best guess without memory, in closed form
     readout:     'every' or 'last': the steps at which the network answers
     tokens:      the inputs are integer tokens
+    criterion:   `solved` in words
     examples:    the stored examples where the task is real data; then training goes through them
                  in epochs, and evaluation reads the test split
     """
@@ -83,6 +84,7 @@ class Task(NamedTuple):
     baseline: float
     readout: Literal["every", "last"] = "every"
     tokens: bool = False
+    criterion: str = ""
     examples: Examples | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,19 @@ from flax import linen as nn
 from seqjax.cells.initializers import require_width
 from seqjax.spec import did_you_mean
 from seqjax.types import Array, Cell, PyTree, UserError
+
+
+class HiddenCarry(NamedTuple):
+    """The state of a Flax cell that has one."""
+
+    h: Array  # [..., H]
+
+
+class MemoryCarry(NamedTuple):
+    """The states of a Flax LSTM, in Flax's order."""
+
+    c: Array  # [..., H]
+    h: Array  # [..., H]
 
 
 def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) -> Cell:
@@ -42,11 +55,17 @@ def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) ->
     module = known[cell](features=hidden, **options)
 
     def start(key: Array, batch_shape: tuple[int, ...]) -> PyTree:
-        return module.initialize_carry(key, (*batch_shape, 1))
+        return named(module.initialize_carry(key, (*batch_shape, 1)))
+
+    def named(carry: PyTree) -> PyTree:
+        return MemoryCarry(*carry) if isinstance(carry, tuple) else HiddenCarry(carry)
+
+    def bare(carry: PyTree) -> PyTree:
+        return tuple(carry) if isinstance(carry, MemoryCarry) else carry.h
 
     def init(key: Array, input_size: int) -> PyTree:
         x = jnp.zeros((1, input_size))
-        return module.init(key, start(key, (1,)), x)["params"]
+        return module.init(key, bare(start(key, (1,))), x)["params"]
 
     def initial_carry(params: PyTree, batch_shape: tuple[int, ...]) -> PyTree:
         dtype = jnp.result_type(*jax.tree.leaves(params))
@@ -54,6 +73,7 @@ def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) ->
 
     def step(params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
         """The Flax cell's own step."""
-        return module.apply({"params": params}, carry, x)
+        after, y = module.apply({"params": params}, bare(carry), x)
+        return named(after), y
 
     return Cell(init, initial_carry, step)

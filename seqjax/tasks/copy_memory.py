@@ -55,4 +55,5 @@ def copy_memory(length: int = 100, symbols: int = 8, tokens: int = 10) -> Task:
         output_size=symbols + 1,
         baseline=tokens * math.log(symbols) / (length + 2 * tokens),
         tokens=True,
+        criterion="99 % of the sequences repeated without a mistake",
     )

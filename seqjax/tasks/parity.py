@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.types import Array, Batch, Task, UserError
 
+CRITERION = "99.9 % of the sequences classified right"
+
 
 def parity(length: int = 100, min_length: int | None = None) -> Task:
     """Bits in, at the end the parity of their sum.
@@ -42,4 +44,4 @@ def parity(length: int = 100, min_length: int | None = None) -> Task:
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.999
 
-    return Task(sample, cross_entropy, accuracy, solved, 2, 2, math.log(2), "last", tokens=True)
+    return Task(sample, cross_entropy, accuracy, solved, 2, 2, math.log(2), "last", tokens=True, criterion=CRITERION)

@@ -16,6 +16,9 @@ WINDOWS = {2: ((10, 20), (50, 60)), 3: ((10, 20), (33, 43), (66, 76))}
 NOISE, X, Y, BEGIN, END = 4, 4, 5, 6, 7  # tokens: 0-3 noise a b c d, then X Y B E
 
 
+CRITERION = "99.9 % of the sequences classified right"
+
+
 def temporal_order(length: int = 100, relevant: int = 2) -> Task:
     """Classify a sequence of noise by the order of the X's and Y's hidden in it.
 
@@ -60,4 +63,6 @@ def temporal_order(length: int = 100, relevant: int = 2) -> Task:
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.999
 
-    return Task(sample, cross_entropy, accuracy, solved, 8, classes, math.log(classes), "last", tokens=True)
+    return Task(
+        sample, cross_entropy, accuracy, solved, 8, classes, math.log(classes), "last", tokens=True, criterion=CRITERION
+    )

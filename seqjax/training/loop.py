@@ -165,6 +165,7 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
             "length": int(jax.eval_shape(lambda: task.sample(jax.random.key(0), 1)).inputs.shape[0]),
             "baseline": task.baseline,
             "readout": task.readout,
+            "criterion": task.criterion,
         },
         "runs": config.runs,
         "parameters": sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),

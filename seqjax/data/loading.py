@@ -1,0 +1,162 @@
+"""From what a person types as `data` to its splits, and from a column of a split to a NumPy array."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqjax.spec import did_you_mean
+from seqjax.types import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+COMPRESSIONS = (".gz", ".zst", ".xz", ".bz2")
+ACCEPTED = (
+    "expected a data set's name on the Hugging Face hub, a local folder whose files' names give the splits "
+    f"(train.parquet, test.parquet), or a local file ({', '.join(BUILDERS)})"
+)
+
+
+def load(data: str, **columns: str) -> dict[str, Dataset]:
+    """The splits that `data` names, 'train' among them; a single file is all 'train'.
+
+    What begins with '/', '.' or '~', exists, ends like a data file, or cannot be a name on the hub
+    is local. `datasets` keeps its cache (HF_HOME), and reads a local file again once the time of
+    its last change differs. With HF_HUB_OFFLINE=1 the hub is not asked and its cache serves.
+
+    Args:
+        data: what was typed.
+        **columns: the columns that are to be read, each under the name of the argument that gives it.
+
+    Raises:
+        UserError: no such file, folder or name; the hub out of reach; an empty folder; a file that
+            is cut off, corrupt or of another kind; no training split, an empty split, no such column.
+    """
+    path = os.path.expanduser(data)
+    stem, ending = os.path.splitext(path)
+    builder = BUILDERS.get(os.path.splitext(stem)[1] if ending in COMPRESSIONS else ending)
+    hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data) and not builder
+    local = bool(data) and os.path.exists(path)
+    if not local and not hub_name:
+        raise UserError(f"data={data!r}: no such file or folder; {ACCEPTED}")
+    if local and not os.path.isdir(path) and not builder:
+        raise UserError(f"data={data!r}: a file of a kind that is not read; {ACCEPTED}")
+    import datasets
+
+    with _quiet(bars=not local):
+        try:
+            if not local:
+                splits = datasets.load_dataset(data)
+            elif builder and not os.path.isdir(path):
+                splits = datasets.load_dataset(builder, data_files=os.path.abspath(path))
+            else:
+                splits = datasets.load_dataset(os.path.abspath(path))
+        except Exception as error:  # readers of a dozen formats, and the network: any kind may come
+            raise UserError(f"data={data!r} cannot be loaded: {_reason(error)}; {ACCEPTED}") from error
+    if "train" not in splits:
+        raise UserError(f"data={data!r} has no training split; expected 'train' among its splits: {', '.join(splits)}")
+    for name, rows in splits.items():
+        for argument, column in columns.items():
+            if column not in rows.column_names:
+                hint, known = did_you_mean(column, rows.column_names), ", ".join(rows.column_names)
+                raise UserError(f"{argument}={column!r}: data={data!r} has no such column{hint}columns: {known}")
+        if not len(rows):
+            raise UserError(f"data={data!r}: its split {name!r} is empty; expected at least one row")
+    return dict(splits)
+
+
+def array(rows: Dataset, name: str, data: str) -> np.ndarray:
+    """A column of numbers or of nested lists of them, one axis a level: [rows, ...], in the stored dtype.
+
+    Lists are read from Arrow's flat buffer, not one by one; a text, as a CSV file has, is read as JSON.
+
+    Raises:
+        UserError: lists of differing lengths, missing values, or anything but numbers.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    where = f"data={data!r}: column {name!r} of split {str(rows.split)!r}"
+    values = rows.select_columns([name]).with_format("arrow")[:][name].combine_chunks()
+    values = values.storage if isinstance(values, pa.ExtensionArray) else values
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        try:
+            values = pa.array([json.loads(text) for text in values.to_pylist()])
+        except (ValueError, TypeError, RecursionError, pa.ArrowException) as error:
+            raise UserError(f"{where} holds text; expected numbers, or lists of them of one size") from error
+    shape = [len(values)]
+    while _is_list(values.type):
+        lengths = pc.list_value_length(values).unique().to_pylist()
+        if len(lengths) > 1 or None in lengths:
+            found = ", ".join("missing" if n is None else str(n) for n in lengths[:5])
+            raise UserError(f"{where} has differing sizes on axis {len(shape)}: {found}; expected one size")
+        shape += lengths
+        values = values.flatten()
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        raise UserError(f"{where} holds {values.type}; expected numbers, or lists of them of one size")
+    if values.null_count:
+        raise UserError(f"{where} has {values.null_count} missing values; expected numbers throughout")
+    return values.to_numpy(zero_copy_only=False).reshape(shape)
+
+
+def held_out(count: int, share: float, data: str) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (train, test), both ascending, where data has no test split of its own.
+
+    The round(share·count) test rows, at least one, are the first of numpy.random.default_rng(0).permutation(count).
+
+    Raises:
+        UserError: a share outside (0, 1), or too few rows to leave one on either side.
+    """
+    if not 0 < share < 1:
+        raise UserError(f"test_share={share}; expected more than 0 and less than 1")
+    tests = max(1, round(share * count))
+    if tests >= count:
+        raise UserError(
+            f"data={data!r}: test_share={share} of {count} rows leaves none to train on; expected more rows"
+        )
+    order = np.random.default_rng(0).permutation(count)
+    return np.sort(order[tests:]), np.sort(order[:tests])
+
+
+def _is_list(kind: object) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return textwrap.shorten(str(error) or type(error).__name__, 240).rstrip(".")
+
+
+@contextlib.contextmanager
+def _quiet(bars: bool) -> Iterator[None]:
+    """No log lines of the libraries (the error says it), and progress bars only for a download."""
+    import datasets
+
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    hide = not bars and not datasets.are_progress_bars_disabled()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        if hide:
+            datasets.disable_progress_bars()
+        yield
+    finally:
+        if hide:
+            datasets.enable_progress_bars()
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
