@@ -7,11 +7,12 @@ import datetime
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 from absl import flags, logging
+from tqdm import tqdm
 
 from seqjax import UserError
 from seqjax.training import Config
@@ -119,6 +120,27 @@ def run(
     finally:
         flag_values.unparse_flags()
     return 0
+
+
+@contextlib.contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[int, str, str], None]]:
+    """Give (step, what is run, how it goes) -> None, which draws a bar on stderr.
+
+    The bar is there from the first call on, so that an error before it has a line of its own.
+    """
+    with contextlib.ExitStack() as stack:
+        bar: tqdm | None = None
+
+        def show(step: int, what: str, words: str) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = stack.enter_context(tqdm(total=total, unit="step", dynamic_ncols=True, smoothing=0.05))
+            bar.set_description(what, refresh=False)
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(step - bar.n)
+            bar.refresh()
+
+        yield show
 
 
 def _parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:

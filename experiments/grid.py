@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments import command_line
 from experiments.report import show_report
@@ -48,19 +47,16 @@ def run(
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
     create(workdir, description, values.resume)
-    share = {name: max(prepared.config.steps, 1) for name, prepared in programs.items()}
-    with tqdm(total=sum(share.values()), unit="step", dynamic_ncols=True, smoothing=0.05) as bar:
+    with command_line.progress_bar(sum(prepared.config.steps for prepared in programs.values())) as show:
+        before = 0
         for name, prepared in programs.items():
-            start, config = bar.n, prepared.config
-            bar.set_description(f"{config.cell} {config.task}")
-            bar.set_postfix_str("compiling")
+            config = prepared.config
 
-            def show(step: int, words: str, start: int = start) -> None:
-                bar.set_postfix_str(words, refresh=False)
-                bar.update(start + step - bar.n)
+            def tell(step: int, words: str, what: str = f"{config.cell} {config.task}", before: int = before) -> None:
+                show(before + step, what, words)
 
-            train(prepared, workdir / name, command=command, resume=values.resume, progress=show)
-            show(share[name], "")
+            train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
+            before += config.steps
     show_report(workdir)
 
 

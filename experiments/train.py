@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments import command_line
 from experiments.report import show_report
@@ -25,13 +24,12 @@ def train_one(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train one program and report."""
     workdir = command_line.workdir_from(values, "train")
     prepared = prepare(command_line.config_from(values), values.layout)
-    with tqdm(total=prepared.config.steps, unit="step", dynamic_ncols=True, desc="compiling") as bar:
+    with command_line.progress_bar(prepared.config.steps) as show:
 
-        def show(step: int, words: str) -> None:
-            bar.set_description(words, refresh=False)
-            bar.update(step - bar.n)
+        def tell(step: int, words: str) -> None:
+            show(step, "", words)
 
-        train(prepared, workdir, command=command_line.command("train", argv), resume=values.resume, progress=show)
+        train(prepared, workdir, command=command_line.command("train", argv), resume=values.resume, progress=tell)
     show_report(workdir)
 
 

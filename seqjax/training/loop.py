@@ -63,7 +63,8 @@ def train(
         command: the command that a person typed, for the record.
         resume: continue a run directory of the same configuration: its final parameters are equal
             bit for bit, on a CPU, to those of a run that was never interrupted.
-        progress: called with the step reached and a few words, after every evaluation.
+        progress: called with the step reached and a few words, once the directory is there and
+            after every evaluation.
 
     Raises:
         UserError: the directory exists and is not to be continued, is another run's, or is read-only.
@@ -72,6 +73,7 @@ def train(
     record.create(directory, _description(prepared, command), resume)
     finished = directory / "result.json"
     if finished.exists():
+        progress(config.steps, "finished before")
         return json.loads(finished.read_text())
 
     with contextlib.ExitStack() as stack:
@@ -89,6 +91,7 @@ def _train(
 ) -> tuple[float, RunState]:
     """The loop over chunks; the stack closes the files, also where an error ends it."""
     config, program, layout = prepared.config, prepared.program, prepared.layout
+    progress(0, "compiling")
     began = time.monotonic()
     chunk, probe = layout.over(program.chunk), layout.over(program.probe)
     state = layout.over(lambda place: program.init(*place))(_places(config, layout))

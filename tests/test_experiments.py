@@ -1,0 +1,156 @@
+"""The scripts, as a person types them: tiny runs, their help, and what bad input gets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import benchmark, gradient_norms, report, train
+
+TINY = ["--steps=4", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=2", "--checkpoint_every=2"]
+SCRIPTS = {"benchmark": benchmark, "train": train, "gradient_norms": gradient_norms, "report": report}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A tiny benchmark: two cells, two lengths, two seeds, two learning rates; what was printed."""
+    directory = tmp_path_factory.mktemp("runs") / "x"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "experiments.benchmark", *TINY, "--seeds=2", "--learning_rates=1e-3,3e-3"),
+            *("--cells=rnn(hidden=3);lstm(hidden=3)", "--task=parity", "--lengths=3,5", f"--workdir={directory}"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+    return directory, done
+
+
+def test_benchmark_compares_and_reports(compared):
+    directory, done = compared
+    assert "rnn(hidden=3)" in done.stdout and "baseline" in done.stdout
+    assert f"report: {directory / 'report.html'}" in done.stdout.replace("\n", "")
+    assert "100%" in done.stderr  # the progress bar
+    runs = sorted(path.name for path in directory.iterdir() if (path / "result.json").exists())
+    assert len(runs) == 4 and runs[0].startswith("00_rnn-hidden-3__parity-length-3")
+    assert len(json.loads((directory / runs[0] / "result.json").read_text())["runs"]) == 4
+
+
+def test_report_is_remade_from_the_directory_alone(compared, capsys):
+    directory, done = compared
+    before = (directory / "report.html").read_bytes()
+    (directory / "report.html").unlink()
+    assert report.main([str(directory)]) == 0
+    assert capsys.readouterr().out == done.stdout
+    assert (directory / "report.html").read_bytes() == before
+
+
+def test_a_finished_benchmark_resumes_to_the_same(compared, capsys):
+    directory, done = compared
+    flags = [*TINY, "--seeds=2", "--learning_rates=1e-3,3e-3", "--cells=rnn(hidden=3);lstm(hidden=3)"]
+    flags += ["--task=parity", "--lengths=3,5", f"--workdir={directory}"]
+    assert benchmark.main(flags) == 2
+    assert "exists; --resume continues it" in capsys.readouterr().err
+    assert benchmark.main([*flags, "--resume"]) == 0
+    assert capsys.readouterr().out == done.stdout
+
+
+def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_cells.py").write_text(
+        "import jax.numpy as jnp\n"
+        "from seqjax import Cell\n"
+        "def leaky(hidden: int = 4, leak: float = 0.1) -> Cell:\n"
+        "    '''h_t = (1 - leak) h_{t-1} + leak tanh(x_t w)'''\n"
+        "    def step(w, h, x):\n"
+        "        h = (1 - leak) * h + leak * jnp.tanh(x @ w)\n"
+        "        return h, h\n"
+        "    return Cell(lambda key, size: jnp.ones((size, hidden)),\n"
+        "                lambda w, shape: jnp.zeros((*shape, hidden), w.dtype), step)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ["--cell=my_cells.leaky(hidden=3)", "--task=temporal_order(length=20)", "--layers=2", "--bidirectional"]
+    flags += ["--dropout=0.1", "--embedding=2", "--optimizer=sgd(momentum=0.9)", "--clip_norm=0", "--clip_value=1"]
+    flags += ["--schedule=cosine_decay_schedule(decay_steps=4)"]
+    assert train.main([*TINY, *flags, f"--workdir={tmp_path / 'run'}"]) == 0
+    out = capsys.readouterr().out
+    assert "leaky" in out and "report:" in out
+    gradients = json.loads((tmp_path / "run/gradients.jsonl").read_text().splitlines()[0])
+    assert "layer_1/backward/state" in gradients["log10_norm"]
+
+
+def test_gradient_norms_draws_without_training(tmp_path, capsys):
+    flags = ["--cells=rnn(hidden=3);linen(cell='GRUCell', hidden=3)", "--task=adding", "--lengths=6", "--seeds=2"]
+    assert gradient_norms.main([*flags, f"--workdir={tmp_path / 'g'}"]) == 0
+    assert "GRUCell" in capsys.readouterr().out
+    assert (tmp_path / "g/figures/gradient_norms.png").stat().st_size > 1000
+    assert not list((tmp_path / "g").glob("*/checkpoints"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_fits_a_screen_and_gives_an_example(name, capsys):
+    assert SCRIPTS[name].main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40 and all(len(line) <= 120 for line in lines)
+    assert any(line.strip().startswith(f"python -m experiments.{name}") for line in lines)
+
+
+BAD = [
+    ("--cell=lsmt(hidden=8)", "--cell='lsmt(hidden=8)': no cell 'lsmt'; did you mean 'lstm'? cells: "),
+    ("--cell=lstm(hidden=8", "does not parse"),
+    ("--cell=lstm(hidden=8.5)", "hidden=8.5; expected a whole number"),
+    ("--cell=lstm(widht=8)", "takes no argument 'widht'"),
+    ("--cell=os.getcwd()", "is not declared as `-> Cell`"),
+    ("--cell=no_such_package.cell()", "cannot be imported"),
+    ("--task=adding(length=-5)", "length=-5; expected at least 2"),
+    ("--task=addding", "did you mean 'adding'"),
+    ("--task=pixel_images(data='./no/such/folder')", "./no/such/folder"),
+    ("--seeds=x", "seeds"),
+    ("--seeds=0", "--seeds=0; expected at least 1"),
+    ("--learning_rates=fast", "--learning_rates=fast; expected numbers"),
+    ("--lerning_rates=1", "lerning_rates"),
+    ("--optimizer=adm", "did you mean 'adam'"),
+    ("--layout=pmap", "--layout='pmap'; expected"),
+    ("--workdir=/proc/self/run", "cannot be written"),
+    ("--dropout=2", "dropout=2.0; expected at least 0 and less than 1"),
+    ("extra", "expected flags only, found 'extra'"),
+]
+
+
+@pytest.mark.parametrize(("flag", "words"), BAD)
+def test_bad_input_is_one_line_and_writes_nothing(flag, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workdir = [] if flag.startswith("--workdir") else [f"--workdir={tmp_path / 'run'}"]
+    assert train.main([*TINY, *workdir, flag]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.startswith("error: ") and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--cells=rnn;;", "--task=;"], "--task=';'"),
+        (["--cells=;"], "--cells=';'"),
+        (["--task=adding(length=10)", "--lengths=5"], "gives its length itself; leave out --lengths"),
+        (["--lengths=five"], "--lengths=five; expected whole numbers"),
+        (["--lengths=-5"], "length=-5"),
+        (["--resume"], "--resume needs --workdir"),
+    ],
+)
+def test_a_bad_grid_is_one_line(flags, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert benchmark.main(flags) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_of_nothing(tmp_path, capsys):
+    assert report.main([]) == 2
+    assert "expected RUN_DIR, found 'nothing'" in capsys.readouterr().err
+    assert report.main([str(tmp_path / "none")]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
