@@ -144,5 +144,5 @@ def test_integer_carries_are_refused():
     )
     carries = jnp.zeros((2, 1, 1), jnp.int32)
     ys_bar = Scaled(jnp.ones((2, 1, 1)), jnp.zeros((2, 1)))
-    with pytest.raises(UserError, match="int32; adjoints need floating point"):
+    with pytest.raises(UserError, match="int32; gradients need floating point"):
         adjoints(Direction(counting, (), False), carries, jnp.zeros((2, 1, 1)), ys_bar)

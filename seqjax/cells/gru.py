@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.cells import initializers
+from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell, UserError
 
 
@@ -42,14 +43,19 @@ def gru_step(params: GRUParams, carry: GRUCarry, x: Array) -> tuple[GRUCarry, Ar
     r, z, n = jnp.split(x @ params.w_x + params.b, 3, -1)
     if params.b_n is None:
         r_h, z_h = jnp.split(h @ params.w_h[:, : 2 * width], 2, -1)
-        r, z = jax.nn.sigmoid(r + r_h), jax.nn.sigmoid(z + z_h)
+        r, z = reset_and_update(r + r_h, z + z_h)
         n = jnp.tanh(n + (r * h) @ params.w_h[:, 2 * width :])
     else:
         r_h, z_h, n_h = jnp.split(h @ params.w_h, 3, -1)
-        r, z = jax.nn.sigmoid(r + r_h), jax.nn.sigmoid(z + z_h)
+        r, z = reset_and_update(r + r_h, z + z_h)
         n = jnp.tanh(n + r * (n_h + params.b_n))
-    h = (1 - z) * n + z * h
+    h = (1 - z) * tap("candidate", n) + z * h
     return GRUCarry(h), h
+
+
+def reset_and_update(r: Array, z: Array) -> tuple[Array, Array]:
+    """σ of both gates' sums."""
+    return tap("reset_gate", jax.nn.sigmoid(r)), tap("update_gate", jax.nn.sigmoid(z))
 
 
 def gru(

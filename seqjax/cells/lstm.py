@@ -11,7 +11,10 @@ import jax.numpy as jnp
 
 from seqjax.cells import initializers
 from seqjax.cells.activations import ACTIVATIONS, Activation
+from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell, UserError
+
+GATES = {"i": "input_gate", "f": "forget_gate", "o": "output_gate"}
 
 
 class LSTMForm(NamedTuple):
@@ -78,12 +81,12 @@ def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) ->
 
     def gate(name: str, state: Array) -> Array:
         peephole = params.w_c[form.gates.index(name)] * state if form.peepholes else 0
-        return jax.nn.sigmoid(blocks[name] + peephole)
+        return tap(GATES[name], jax.nn.sigmoid(blocks[name] + peephole))
 
     opened = {name: gate(name, c) for name in form.gates if name != "o"}
     i = opened.get("i", 1)
-    f = 1 - i if form.coupled else opened.get("f", 1)
-    c = f * c + i * ACTIVATIONS[form.input_activation](blocks["g"])
+    f = tap(GATES["f"], 1 - i) if form.coupled else opened.get("f", 1)
+    c = f * c + i * tap("candidate", ACTIVATIONS[form.input_activation](blocks["g"]))
     if form.output_gate:
         opened["o"] = gate("o", c)
     h = opened.get("o", 1) * ACTIVATIONS[form.output_activation](c)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.gradients.scaled import Scaled, share_scale
-from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
+from seqjax.gradients.states import require_floats
+from seqjax.types import Array, Batch, Direction, Model, PyTree
 from seqjax.unroll import recording, unroll
 from seqjax.unroll.scan import keep_where
 
@@ -34,7 +35,7 @@ def adjoints(
     Returns:
         δ with the carry's structure, leaves [T, B, ...], and ∂L/∂x_t, value [T, B, D].
     """
-    _require_floats(carries)
+    require_floats(carries)
     steps = jnp.arange(xs.shape[0])
     batch = xs.shape[1:-1]
     start = Scaled(jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), carries), jnp.zeros(batch))
@@ -94,10 +95,3 @@ def model_adjoints(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
         bars, log = share_scale(*(x_bar for _, x_bar in passes))
         above = Scaled(sum(bars), log)
     return tuple(reversed(found))
-
-
-def _require_floats(carries: PyTree) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(carries):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            name = jax.tree_util.keystr(path)
-            raise UserError(f"the carry's component {name} is of {leaf.dtype}; adjoints need floating point")

@@ -1,0 +1,47 @@
+"""The carry of one sequence as one vector, so that its step has a Jacobian matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from seqjax.types import Array, Cell, PyTree, UserError
+
+
+def require_floats(carry: PyTree) -> None:
+    """Raises UserError naming the component of a carry that is not of floating point."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            name = jax.tree_util.keystr(path)
+            raise UserError(f"the carry's component {name} is of {leaf.dtype}; gradients need floating point")
+
+
+def flat_step(cell: Cell, params: PyTree) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """(s [n], x [D]) -> (s' [n], y [H]): the step of one sequence, its carry raveled into n numbers."""
+    _, unravel = ravel_pytree(_one(cell, params))
+
+    def step(state: Array, x: Array) -> tuple[Array, Array]:
+        after, y = cell.step(params, unravel(state), x)
+        return ravel_pytree(after)[0], y
+
+    return step
+
+
+def flat_size(cell: Cell, params: PyTree) -> int:
+    """n, the numbers in the carry of one sequence: H for an RNN, 2H for an LSTM."""
+    return ravel_pytree(_one(cell, params))[0].size
+
+
+def flat(carries: PyTree, axes: int = 2) -> Array:
+    """Carries with leading axes, [T, B, ...] by default, as vectors [T, B, n]; components in order."""
+    leaves = jax.tree.leaves(carries)
+    return jnp.concatenate([leaf.reshape(*leaf.shape[:axes], -1) for leaf in leaves], -1)
+
+
+def _one(cell: Cell, params: PyTree) -> PyTree:
+    carry = cell.initial_carry(params, ())
+    require_floats(carry)
+    return carry
