@@ -15,6 +15,7 @@ import pytest
 from seqjax.training import Config, prepare, train
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.layout import make_layout
+from seqjax.training.loop import initialize
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.record import Lines, create
 from seqjax.training.state import NEVER
@@ -51,10 +52,7 @@ def run_all(config, layout="map", steps=None):
     """The states after one chunk, in the order of the runs."""
     prepared = prepare(config, layout)
     places = prepared.layout
-    runs = [config.runs[max(slot, 0)] for slot in places.slots]
-    seeds = np.array([run["seed"] for run in runs], np.int32)
-    rates = np.array([run["learning_rate"] for run in runs], np.float32)
-    state = places.over(lambda place: prepared.program.init(*place))((seeds, rates, places.slots >= 0))
+    state = initialize(prepared)
     state, metrics = places.over(prepared.program.chunk)(
         state, jnp.asarray(steps or config.steps), prepared.program.data
     )

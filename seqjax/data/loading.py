@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import logging
 import os
@@ -40,7 +41,8 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
 
     Raises:
         UserError: no such file, folder or name; the hub out of reach; an empty folder; a file that
-            is cut off, corrupt or of another kind; no training split, an empty split, no such column.
+            is cut off, corrupt or of another kind; a path with '*', '?' or '['; no training split, an
+            empty split, no such column.
     """
     path = os.path.expanduser(data)
     stem, ending = os.path.splitext(path)
@@ -51,6 +53,9 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
         raise UserError(f"data={data!r}: no such file or folder; {ACCEPTED}")
     if local and not os.path.isdir(path) and not builder:
         raise UserError(f"data={data!r}: a file of a kind that is not read; {ACCEPTED}")
+    absolute = os.path.abspath(path)
+    if local and glob.escape(absolute) != absolute:  # `datasets` would take it as a pattern, and may find other files
+        raise UserError(f"data={data!r}: a path with a '*', '?' or '['; expected one without")
     import datasets
 
     with _quiet(bars=not local):
@@ -58,11 +63,12 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
             if not local:
                 splits = datasets.load_dataset(data)
             elif builder and not os.path.isdir(path):
-                splits = datasets.load_dataset(builder, data_files=os.path.abspath(path))
+                splits = datasets.load_dataset(builder, data_files=absolute)
             else:
-                splits = datasets.load_dataset(os.path.abspath(path))
+                splits = datasets.load_dataset(absolute)
         except Exception as error:  # readers of a dozen formats, and the network: any kind may come
-            raise UserError(f"data={data!r} cannot be loaded: {_reason(error)}; {ACCEPTED}") from error
+            ask = " (is it empty, damaged, of unlike columns?)" if local else ""
+            raise UserError(f"data={data!r} cannot be loaded{ask}: {_reason(error)}; {ACCEPTED}") from error
     if "train" not in splits:
         raise UserError(f"data={data!r} has no training split; expected 'train' among its splits: {', '.join(splits)}")
     for name, rows in splits.items():

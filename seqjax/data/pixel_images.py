@@ -90,6 +90,8 @@ def pixel_images(
         return Batch(inputs, examples.labels, jnp.ones(examples.labels.shape, jnp.float32))
 
     def sample(key: Array, batch_size: int) -> Batch:
+        # A program compiled around this holds the images as a constant, which costs seconds to
+        # compile; training hands it `examples.train` as an argument instead.
         return batch(_pick(train, jax.random.randint(key, (batch_size,), 0, len(train.labels))))
 
     def solved(metrics: dict[str, Array]) -> Array:

@@ -94,7 +94,7 @@ def _train(
     progress(0, "compiling")
     began = time.monotonic()
     chunk, probe = layout.over(program.chunk), layout.over(program.probe)
-    state = layout.over(lambda place: program.init(*place))(_places(config, layout))
+    state = initialize(prepared)
     done, seconds, saved = 0, 0.0, None
     if config.steps:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory / "checkpoints")))
@@ -176,11 +176,13 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
     }
 
 
-def _places(config: Config, layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Seed, learning rate and whether it is a run at all, for each place of the run axis."""
-    runs = [config.runs[max(slot, 0)] for slot in layout.slots]
+def initialize(prepared: Prepared) -> RunState:
+    """The runs before their first step, as they lie on the run axis."""
+    config, slots = prepared.config, prepared.layout.slots
+    runs = [config.runs[max(slot, 0)] for slot in slots]
     seeds = np.array([run["seed"] for run in runs], np.int32)
-    return seeds, np.array([run["learning_rate"] for run in runs], np.float32), layout.slots >= 0
+    rates = np.array([run["learning_rate"] for run in runs], np.float32)
+    return prepared.layout.over(lambda place: prepared.program.init(*place))((seeds, rates, slots >= 0))
 
 
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
