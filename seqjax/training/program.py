@@ -14,7 +14,7 @@ from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.state import NEVER, RunState, blank
-from seqjax.training.stream import train_batch
+from seqjax.training.stream import size, train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
 
@@ -24,7 +24,7 @@ class Program(NamedTuple):
     init:  (seed, learning_rate, enabled) -> RunState
     chunk: (RunState, steps, data) -> (RunState, metrics): train so many steps, then evaluate
     probe: (RunState, data) -> GradientNorms on the probe batch, the same for every run
-    data:  what the functions read: the stored examples of real data, or ()
+    data:  what the functions read: (train, test) of real data, empty for a synthetic task
     """
 
     init: Callable[[Array, Array, Array], RunState]
@@ -35,11 +35,10 @@ class Program(NamedTuple):
 
 def make_program(config: Config, task: Task, model: Model) -> Program:
     """The Program of a Config. Raises UserError where a batch is larger than the training data."""
-    data = () if task.examples is None else (task.examples.train, task.examples.test)
-    if data:
-        count = jax.tree.leaves(data[0])[0].shape[0]
-        if config.batch_size > count:
-            raise UserError(f"--batch_size={config.batch_size}; the training data holds {count} examples")
+    data = ((), ()) if task.examples is None else (task.examples.train, task.examples.test)
+    for flag in ("batch_size", "probe_size"):
+        if task.examples and getattr(config, flag) > size(data[0]):
+            raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {size(data[0])} examples")
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
     def init(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
@@ -53,19 +52,16 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
-        batch = train_batch(task, data[0] if data else (), run.stream("train"), run.step, config.batch_size)
+        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size)
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if config.dropout else None
         value, grads = jax.value_and_grad(loss)(run.params, batch, dropout_key)
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
         after = run.replace(params=optax.apply_updates(run.params, updates), opt_state=opt_state, step=run.step + 1)
-        finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        broken = run.replace(diverged_at=run.step + 1)
-        alive = run.diverged_at == NEVER
-        chosen = jax.tree.map(
-            lambda new, bad, old: jnp.where(alive, jnp.where(finite, new, bad), old), after, broken, run
-        )
-        return chosen, value, norm
+        alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(norm)
+        kept = jax.tree.map(lambda new, old: jnp.where(alive & finite, new, old), after, run)
+        diverged_at = jnp.where(alive & ~finite, run.step + 1, run.diverged_at)
+        return kept.replace(diverged_at=diverged_at), value, norm
 
     def chunk(run: RunState, steps: Array, data: PyTree) -> tuple[RunState, dict[str, Array]]:
         def train(run: RunState) -> tuple[RunState, dict[str, Array]]:
@@ -75,7 +71,7 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
                 return run, total + value, norm
 
             run, total, norm = jax.lax.fori_loop(0, steps, body, (run, jnp.zeros(()), jnp.zeros(())))
-            metrics = evaluate(task, model, run, data[1] if data else (), config.eval_size)
+            metrics = evaluate(task, model, run, data[1], config.eval_size)
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & task.solved(metrics)
             run = run.replace(solved_at=jnp.where(first, run.step, run.solved_at))
             return run, {"train_loss": total / steps, "grad_norm": norm, **metrics}
@@ -87,7 +83,7 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
 
     def probe(run: RunState, data: PyTree) -> PyTree:
         key = jax.random.key(PROBE_SEED)
-        batch = train_batch(task, data[0] if data else (), key, jnp.zeros((), jnp.int32), config.probe_size)
+        batch = train_batch(task, data[0], key, jnp.zeros((), jnp.int32), config.probe_size)
         return gradient_norms(model, run.params, batch, task.loss)
 
     return Program(init, chunk, probe, data)
