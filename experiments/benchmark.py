@@ -17,7 +17,8 @@ from absl import flags
 from experiments import command_line, grid
 
 FLAGS = flags.FlagValues()
-grid.define(FLAGS, default_lengths="50,100")
+grid.define_cells(FLAGS)
+grid.define_tasks(FLAGS, default_lengths="50,100")
 command_line.define_config(
     FLAGS,
     [name for name in command_line.CONFIG_FLAGS if name not in ("cell", "task")],
@@ -30,7 +31,8 @@ command_line.define_run(FLAGS, "benchmark")
 
 def benchmark(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train the grid, one program after the other, and report."""
-    grid.run("benchmark", values, argv, default_lengths=(50, 100))
+    cells = grid.specs("--cells", values.cells)
+    grid.run("benchmark", values, argv, cells, default_lengths=(50, 100))
 
 
 def main(argv: list[str] | None = None) -> int:

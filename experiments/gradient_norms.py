@@ -14,7 +14,8 @@ from absl import flags
 from experiments import command_line, grid
 
 FLAGS = flags.FlagValues()
-grid.define(FLAGS, default_lengths="100")
+grid.define_cells(FLAGS)
+grid.define_tasks(FLAGS, default_lengths="100")
 command_line.define_config(
     FLAGS, ["seeds", "first_seed", "layers", "bidirectional", "embedding", "probe_size"], seeds=3
 )
@@ -23,7 +24,8 @@ command_line.define_run(FLAGS, "gradient_norms")
 
 def gradient_norms(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Probe every cell on every task, untrained, and report."""
-    grid.run("gradient_norms", values, argv, default_lengths=(100,), steps=0)
+    cells = grid.specs("--cells", values.cells)
+    grid.run("gradient_norms", values, argv, cells, default_lengths=(100,), steps=0)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,31 +14,41 @@ from seqjax.training import Config, Prepared, prepare, train
 from seqjax.training.record import create, environment
 
 
-def define(flag_values: flags.FlagValues, default_lengths: str) -> None:
-    """Define --cells, --task and --lengths."""
+def define_cells(flag_values: flags.FlagValues) -> None:
+    """Define --cells."""
     cells = "rnn(hidden=64);lstm(hidden=64)"
     flags.DEFINE_string("cells", cells, "specs of cells, separated by ';'", flag_values=flag_values)
+
+
+def define_tasks(flag_values: flags.FlagValues, default_lengths: str) -> None:
+    """Define --task and --lengths."""
     flags.DEFINE_string("task", "adding", "specs of tasks, separated by ';'", flag_values=flag_values)
     words = f"lengths for tasks whose spec has none [{default_lengths}]"
     flags.DEFINE_list("lengths", None, words, flag_values=flag_values)
 
 
 def run(
-    kind: str, values: flags.FlagValues, argv: list[str], default_lengths: Sequence[int], **settings: object
+    kind: str,
+    values: flags.FlagValues,
+    argv: list[str],
+    cells: Sequence[str],
+    default_lengths: Sequence[int],
+    **settings: object,
 ) -> None:
     """Prepare everything, so that no mistake shows late; train each program; report on all.
 
     Args:
-        kind: 'benchmark' or 'gradient_norms', the script's name and the directory's kind.
+        kind: the script's name, which is the directory's kind.
         values: the flags.
         argv: the arguments as typed.
+        cells: their specs.
         default_lengths: for tasks that take a length and got none.
         **settings: fields of Config that are not flags of the script.
     """
     workdir = command_line.workdir_from(values, kind)
     task_specs = with_lengths(values.task, values.lengths, default_lengths)
     programs = prepare_grid(
-        values.cells,
+        cells,
         task_specs,
         lambda **named: command_line.config_from(values, **settings, **named),
         values.layout,
@@ -90,14 +100,18 @@ def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int
     return found
 
 
+def specs(flag: str, text: str) -> list[str]:
+    """The specs of a flag, separated by ';'; errors begin with the flag."""
+    try:
+        return [str(each) for each in spec.split(text)]
+    except UserError as error:
+        raise UserError(f"{flag}={text!r}: {error}") from error
+
+
 def prepare_grid(
-    cells: str, task_specs: Sequence[str], make_config: Callable[..., Config], layout: str
+    cell_specs: Sequence[str], task_specs: Sequence[str], make_config: Callable[..., Config], layout: str
 ) -> dict[str, Prepared]:
     """Every cell on every task, ready to train, by the name of its run directory."""
-    try:
-        cell_specs = [str(each) for each in spec.split(cells)]
-    except UserError as error:
-        raise UserError(f"--cells={cells!r}: {error}") from error
     prepared = {}
     for task in task_specs:
         for cell in cell_specs:

@@ -1,0 +1,66 @@
+"""Change one thing in a cell at a time: is the task still solved, and what does the gradient do?
+
+--gradients scales the gradient along one path of the cell, all values unchanged: a part of the carry
+(h, c), the input (x) or a gate; 0 stops it. --changes sets an argument of the cell. The cell as it is
+comes first; every other one is a single change to it.
+
+Example:
+  python -m experiments.ablation --cell='lstm(hidden=64)' --task='adding(length=100)' \\
+      --gradients='h=0;c=0;forget_gate=0' --changes='forget_gate=False;forget_bias=5.0' --seeds=5
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from experiments import command_line, grid
+from seqjax import UserError, spec
+from seqjax.spec import Spec
+
+FLAGS = flags.FlagValues()
+PATHS = "h=0;c=0;x=0;input_gate=0;forget_gate=0;output_gate=0;candidate=0"
+FORMS = "forget_gate=False;input_gate=False;output_gate=False;forget_bias=0.0"
+command_line.define_config(FLAGS, ["cell"], cell="lstm(hidden=64)")
+flags.DEFINE_string("gradients", PATHS, "path=factor, separated by ';'", flag_values=FLAGS)
+flags.DEFINE_string("changes", FORMS, "argument=value, separated by ';'", flag_values=FLAGS)
+grid.define_tasks(FLAGS, default_lengths="50")
+command_line.define_config(
+    FLAGS,
+    [name for name in command_line.CONFIG_FLAGS if name not in ("cell", "task", "bidirectional", "embedding")],
+    learning_rates=(1e-2,),
+    seeds=3,
+    steps=1500,
+)
+command_line.define_run(FLAGS, "ablation")
+
+
+def ablation(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
+    """Train the cell and each of its changed forms."""
+    try:
+        cell = spec.parse(values.cell)
+    except UserError as error:
+        raise UserError(f"--cell={values.cell!r}: {error}") from error
+    scaled = [
+        str(Spec("scaled", {"cell": str(cell), **change})) for change in _changes("--gradients", values.gradients)
+    ]
+    formed = [str(Spec(cell.name, cell.arguments | change)) for change in _changes("--changes", values.changes)]
+    grid.run("ablation", values, argv, [str(cell), *scaled, *formed], default_lengths=(50,))
+
+
+def _changes(flag: str, text: str) -> list[dict[str, object]]:
+    """'h=0;c=.5' -> [{'h': 0}, {'c': .5}], by the parser of specs."""
+    try:
+        return [dict([pair]) for pair in spec.parse(f"changes({text.replace(';', ',')})").arguments.items()]
+    except UserError as error:
+        raise UserError(f"{flag}={text!r} does not parse; expected name=value, separated by ';'") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The script; argv without the program's name."""
+    return command_line.run(ablation, FLAGS, __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
