@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -33,6 +34,7 @@ def run(
     argv: list[str],
     cells: Sequence[str],
     default_lengths: Sequence[int],
+    after: Callable[[Prepared, Path], None] | None = None,
     **settings: object,
 ) -> None:
     """Prepare everything, so that no mistake shows late; train each program; report on all.
@@ -43,6 +45,7 @@ def run(
         argv: the arguments as typed.
         cells: their specs.
         default_lengths: for tasks that take a length and got none.
+        after: what to do once a program has been trained, with it and its directory.
         **settings: fields of Config that are not flags of the script.
     """
     workdir = command_line.workdir_from(values, kind)
@@ -67,6 +70,8 @@ def run(
 
             train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
             before += config.steps
+            if after is not None:
+                after(prepared, workdir / name)
     show_report(workdir)
 
 

@@ -42,7 +42,7 @@ class Figure(NamedTuple):
 
 def draw(records: Sequence[Record]) -> list[Figure]:
     """Every figure for which the records hold the numbers."""
-    from seqjax.report import curves, norms
+    from seqjax.report import curves, flow, norms
 
     figures = (
         curves.learning_curves(records),
@@ -50,7 +50,7 @@ def draw(records: Sequence[Record]) -> list[Figure]:
         norms.over_time(records),
         norms.heat_map(records),
     )
-    return [figure for figure in figures if figure is not None]
+    return [figure for figure in figures if figure is not None] + flow.flow_figures(records)
 
 
 @contextmanager

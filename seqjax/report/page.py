@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.report.figures import Figure, draw
+from seqjax.report.flow import ranking
 from seqjax.report.records import Record, load, read_config
 from seqjax.report.tables import rates, table
 from seqjax.report.text import lay_out
@@ -57,6 +58,9 @@ def page(directory: Path, config: dict[str, Any], records: Sequence[Record], fig
     tasks = ", ".join(dict.fromkeys(record.task for record in records))
     title = escape(f"{cells} on {tasks}")
     parts = [f"<h1>{title}</h1>", f"<pre>{escape(str(config.get('command') or 'command not recorded'))}</pre>"]
+    headings, rows = ranking(records)
+    if rows:
+        parts += ["<h2>Ranking</h2>", _grid(headings, rows)]
     parts += ["<h2>Results</h2>", _table(records)]
     for figure in figures:
         image = base64.b64encode(figure.png).decode()

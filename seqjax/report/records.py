@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,7 @@ class Record(NamedTuple):
     wall_seconds: float | None
     config: dict[str, Any]
     notes: tuple[str, ...]
+    flow: Mapping[str, Any] = MappingProxyType({})  # what experiments.gradient_flow measured
 
 
 def load(directory: str | Path) -> list[Record]:
@@ -122,8 +124,9 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
     if trained and not ends:
         notes.append(f"{names['cell']} on {names['task']}: unfinished at step {max(run.steps for run in runs)}")
     seconds = _number(ends.get("wall_seconds"))
+    flow = _json(directory / "flow.json") if (directory / "flow.json").is_file() else {}
     return Record(directory, **names, **numbers, runs=runs, parameters=config.get("parameters"),
-                  wall_seconds=seconds, config=config, notes=tuple(notes))  # fmt: skip
+                  wall_seconds=seconds, config=config, notes=tuple(notes), flow=flow)  # fmt: skip
 
 
 def _run(

@@ -82,11 +82,14 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
         return jax.lax.cond(run.going(config.stop_when_solved), train, rest, run)
 
     def probe(run: RunState, data: PyTree) -> PyTree:
-        key = jax.random.key(PROBE_SEED)
-        batch = train_batch(task, data[0], key, jnp.zeros((), jnp.int32), config.probe_size)
-        return gradient_norms(model, run.params, batch, task.loss)
+        return gradient_norms(model, run.params, probe_batch(task, data, config.probe_size), task.loss)
 
     return Program(init, chunk, probe, data)
 
 
-PROBE_SEED = 2**31 - 1  # one fixed batch for all runs, cells and steps, apart from every run's own
+def probe_batch(task: Task, data: PyTree, size: int) -> Batch:
+    """The batch of every probe: the same for all runs, cells and steps, apart from every run's own."""
+    return train_batch(task, data[0], jax.random.key(PROBE_SEED), jnp.zeros((), jnp.int32), size)
+
+
+PROBE_SEED = 2**31 - 1

@@ -1,0 +1,70 @@
+"""How the gradient travels through any cell: adjoints, singular values, Lyapunov, lags, gates, horizons.
+
+Every cell is probed at initialization on one batch, the first seed beside the gradient norms of all.
+Ends with a table that ranks the cells, and a report.html with a figure of each quantity.
+
+Example:
+  python -m experiments.gradient_flow --cells='rnn;lstm;gru;lstm(max_lag=1000)' --task='adding' \\
+      --length=1000 --quantities=spectrum,lyapunov,lag,sensitivity,gates
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import command_line, grid
+from seqjax import UserError
+from seqjax.gradients.flow import QUANTITIES, flow
+from seqjax.spec import did_you_mean
+from seqjax.training import Prepared
+from seqjax.training.loop import initialize
+from seqjax.training.program import probe_batch
+from seqjax.training.record import write_json
+
+FLAGS = flags.FlagValues()
+grid.define_cells(FLAGS)
+grid.define_tasks(FLAGS, default_lengths="100")
+flags.DEFINE_string("length", None, "one length, as --lengths", flag_values=FLAGS)
+flags.DEFINE_list("quantities", list(QUANTITIES), "what to measure beside adjoints", flag_values=FLAGS)
+command_line.define_config(FLAGS, ["seeds", "first_seed", "embedding", "probe_size"], seeds=3, probe_size=16)
+command_line.define_run(FLAGS, "gradient_flow")
+
+
+def gradient_flow(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
+    """Probe every cell on every task, untrained, and report."""
+    for name in values.quantities:
+        if name not in QUANTITIES:
+            raise UserError(f"--quantities has {name!r}{did_you_mean(name, QUANTITIES)}known: {', '.join(QUANTITIES)}")
+    if values.length is not None:
+        if values.lengths is not None:
+            raise UserError(f"--length={values.length} beside --lengths; give one of them")
+        values.lengths = [values.length]
+    cells = grid.specs("--cells", values.cells)
+    measure = functools.partial(write_flow, quantities=tuple(values.quantities))
+    grid.run("gradient_flow", values, argv, cells, default_lengths=(100,), after=measure, steps=0)
+
+
+def write_flow(prepared: Prepared, directory: Path, quantities: tuple[str, ...]) -> None:
+    """flow.json: the quantities of the first run at initialization."""
+    task, model = prepared.task, prepared.model
+    place = int(np.flatnonzero(prepared.layout.slots == 0)[0])
+    params = jax.tree.map(lambda leaf: leaf[place], jax.device_get(initialize(prepared).params))
+    batch = probe_batch(task, prepared.program.data, prepared.config.probe_size)
+    found = jax.jit(lambda params, batch: flow(model, params, batch, task.loss, quantities))(params, batch)
+    rounded = jax.tree.map(lambda leaf: np.round(np.asarray(leaf, float), 5).tolist(), jax.device_get(found))
+    write_json(directory / "flow.json", rounded)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The script; argv without the program's name."""
+    return command_line.run(gradient_flow, FLAGS, __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Everything the laboratory measures of one model on one batch, as curves that a report can draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.gradients.gates import gates
+from seqjax.gradients.jacobians import effective_rank, singular_values
+from seqjax.gradients.lag import by_lag, mean_log10, model_step_gradients
+from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.sensitivity import horizons, input_sensitivity
+from seqjax.gradients.states import flat_size
+from seqjax.types import Array, Batch, Model, PyTree
+from seqjax.unroll import recording, unroll
+
+QUANTITIES = ("spectrum", "lyapunov", "lag", "sensitivity", "gates")
+SEQUENCES = 4  # read for the spectrum and the sensitivity, which cost many passes
+
+
+def flow(
+    model: Model,
+    params: PyTree,
+    batch: Batch,
+    loss: Callable[[Array, Batch], Array],
+    quantities: Sequence[str] = QUANTITIES,
+    leading: int = 6,
+) -> dict[str, dict[str, Array]]:
+    """The quantities of the first layer's (forward) cell, each a name -> array.
+
+    spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences, of ∂s_T/∂s_{T-lag};
+                 'effective_rank' [L], of those k alone
+    lyapunov:    'exponents' [k] in nats a step; 'running' [T, k], their estimates so far
+    lag:         parameter block -> [T], log10 of ‖contribution to ∂L/∂W‖ by lag, mean over sequences
+    sensitivity: 'log10_by_lag' [T] of ‖∂y_T/∂x_{T-lag}‖; 'fall_e' and 'fall_100', the memory horizons
+    gates:       gate -> [T], its mean over units and sequences; with '/closed' and '/open' the shares
+                 below .1 and above .9, and '/horizon' the median over units of 1/(1 - its mean)
+
+    Args:
+        model, params, batch, loss: as for `gradient_norms`; dropout off.
+        quantities: which of QUANTITIES.
+        leading: k, singular values and exponents.
+    """
+    way = model.layers(params)[0][0]
+    xs, lengths = model.encode(params, batch.inputs), batch.lengths
+    _, (carries, _) = unroll(recording(way.cell), way.params, xs, lengths=lengths)
+    few = lambda tree, axis: jax.tree.map(lambda leaf: jax.lax.slice_in_dim(leaf, 0, SEQUENCES, axis=axis), tree)  # noqa: E731
+    few_lengths = None if lengths is None else lengths[:SEQUENCES]
+    k = min(leading, flat_size(way.cell, way.params))
+    found: dict[str, dict[str, Array]] = {}
+    if "spectrum" in quantities:
+        steps = xs.shape[0]
+        lags = sorted({*(4**n for n in range(steps.bit_length()) if 4**n < steps), steps})
+        fan = singular_values(way, few(carries, 1), few(xs, 1), few_lengths, lags=lags, k=k, oversample=4, iterations=4)
+        found["spectrum"] = {
+            "lags": fan.lags,
+            "log10_singular_values": jnp.nanmean(fan.log10, 1),
+            "effective_rank": jnp.nanmean(effective_rank(fan.log10), 1),
+        }
+    exponent = None
+    if "lyapunov" in quantities:
+        spectrum = lyapunov(way, carries, xs, lengths, k=k)
+        exponent = spectrum.maximal
+        found["lyapunov"] = {"exponents": spectrum.mean, "running": spectrum.running}
+    if "lag" in quantities:
+        steps_parts = model_step_gradients(model, params, batch, loss)[0][0]
+        found["lag"] = {
+            name: mean_log10(by_lag(log10, lengths), lengths) for name, log10 in steps_parts.log10_norm.items()
+        }
+    measured = gates(way, xs, lengths) if "gates" in quantities else {}
+    if measured:
+        found["gates"] = {}
+        for name, gate in measured.items():
+            curves = {name: gate.time_mean, f"{name}/closed": gate.time_below, f"{name}/open": gate.time_above}
+            found["gates"] |= curves | {f"{name}/horizon": jnp.median(1 / (1 - gate.unit_mean))}
+    if "sensitivity" in quantities:
+        probes = min(8, unroll_width(carries))
+        log10 = input_sensitivity(way, few(xs, 1), few_lengths, probes=probes, key=jax.random.key(0))
+        curve = mean_log10(by_lag(log10, few_lengths), few_lengths)
+        horizon = horizons(curve, exponent=exponent)
+        found["sensitivity"] = {"log10_by_lag": curve, "fall_e": horizon.fall_e, "fall_100": horizon.fall_100}
+    return found
+
+
+def unroll_width(carries: PyTree) -> int:
+    """H, the width of the carry's first component."""
+    return jax.tree.leaves(carries)[0].shape[-1]

@@ -1,0 +1,169 @@
+"""Figures and the ranking of what experiments.gradient_flow measured: spectra, lags, horizons, gates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqjax.report.figures import PALETTE, Figure, canvas, cell_styles, legend_above, line, panels, png
+from seqjax.report.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "reset_gate", "update_gate")
+
+
+def flow_figures(records: Sequence[Record]) -> list[Figure]:
+    """A figure for each quantity that the records hold."""
+    drawn = (_spectrum(records), _lyapunov(records), _lag(records), _sensitivity(records), _gates(records))
+    return [figure for figure in drawn if figure is not None]
+
+
+def ranking(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the cells, the one that keeps most of its gradient first; no rows without flow."""
+    rows = []
+    for record in records:
+        if not record.flow:
+            continue
+        first = np.median(
+            [
+                run.probes[0].first_to_last
+                for run in record.runs
+                if run.probes and run.probes[0].first_to_last is not None
+            ]
+        )
+        sensitivity, exponents = record.flow.get("sensitivity", {}), record.flow.get("lyapunov", {})
+        leading = (exponents.get("exponents") or [None])[0]
+        keeping = {name: value for name, value in record.flow.get("gates", {}).items() if name.endswith("/horizon")}
+        keeps = next(
+            (keeping[f"{gate}/horizon"] for gate in ("forget_gate", "update_gate") if f"{gate}/horizon" in keeping),
+            None,
+        )
+        numbers = [first, sensitivity.get("fall_e"), sensitivity.get("fall_100"), keeps, leading]
+        numbers.append(None if leading is None else -1 / leading if leading < 0 else math.inf)
+        rows.append((float(first), [record.cell, record.task, *map(_number, numbers)]))
+    headings = ["cell", "task", "log10 gradient, first step / last"]
+    headings += ["sensitivity falls by e after", "by 100 after", "1/(1-f) of the gates", "λ₁ (nats a step)", "-1/λ₁"]
+    return headings, [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+
+
+def _number(value: float | None) -> str:
+    """None stands for what was not measured, or not finite."""
+    return "-" if value is None else "∞" if value == math.inf else f"{value:.3g}"
+
+
+def _one_panel_each(
+    records: Sequence[Record], quantity: str, draw: Callable[[Axes, dict[str, Any]], None], x: str, y: str, **axes: Any
+) -> bytes | None:
+    having = [record for record in records if record.flow.get(quantity)]
+    if not having:
+        return None
+    columns = min(3, len(having))
+    with canvas(3.3 * columns + 0.6, 2.9 * -(-len(having) // columns)) as figure:
+        for ax, record in zip(panels(figure, len(having), columns, sharey=True, **axes), having):
+            draw(ax, record.flow[quantity])
+            ax.set_title(f"{record.cell}\n{record.task}", fontsize=9)
+            ax.set_xlabel(x)
+        figure.supylabel(y, fontsize=10)
+        return png(figure)
+
+
+def _spectrum(records: Sequence[Record]) -> Figure | None:
+    def draw(ax: Axes, found: dict[str, Any]) -> None:
+        values = np.array(found["log10_singular_values"], float)
+        for n, curve in enumerate(values.T):
+            ax.plot(found["lags"], curve, color=PALETTE[0], alpha=1 - 0.7 * n / max(len(values.T) - 1, 1), marker=".")
+        ax.set_xscale("log")
+        ax.axhline(0, color="#999999", linewidth=0.8)
+
+    drawn = _one_panel_each(records, "spectrum", draw, "lag (steps)", "log₁₀ singular values of ∂s_T/∂s_(T-lag)")
+    words = (
+        "The leading singular values of the product of the Jacobians over the last steps, mean over sequences: how "
+        "much the gradient can shrink or grow along each direction. A fan that opens downwards has few directions left."
+    )
+    return drawn and Figure("singular_values", "The singular-value fan", words, drawn)
+
+
+def _lyapunov(records: Sequence[Record]) -> Figure | None:
+    def draw(ax: Axes, found: dict[str, Any]) -> None:
+        for n, curve in enumerate(np.array(found["running"], float).T):
+            ax.plot(np.arange(1, len(curve) + 1), curve, color=PALETTE[n % len(PALETTE)], linewidth=1.2)
+        ax.axhline(0, color="#999999", linewidth=0.8)
+
+    drawn = _one_panel_each(records, "lyapunov", draw, "steps so far", "Lyapunov exponents (nats a step)")
+    words = (
+        "The leading Lyapunov exponents by the QR method, as they converge over time. Below 0 a perturbation of the "
+        "state, and the gradient that goes back along it, dies out in -1/λ₁ steps; above 0 it grows."
+    )
+    return drawn and Figure("lyapunov", "Lyapunov exponents", words, drawn)
+
+
+def _lag(records: Sequence[Record]) -> Figure | None:
+    blocks = [b for b in GATES if any(b in record.flow.get("lag", {}) for record in records)]
+
+    def draw(ax: Axes, found: dict[str, Any]) -> None:
+        for n, block in enumerate(blocks):
+            if block in found:
+                ax.plot(np.array(found[block], float), color=PALETTE[(n + 1) % len(PALETTE)], linewidth=1.2)
+        ax.plot(np.array(found["all"], float), color="#333333", linewidth=1.8)
+        ax.legend(handles=handles, fontsize=6.5)
+
+    handles = [line("all parameters", color="#333333")]
+    handles += [line(b.replace("_", " "), color=PALETTE[(n + 1) % len(PALETTE)]) for n, b in enumerate(blocks)]
+    drawn = _one_panel_each(records, "lag", draw, "lag T - t (steps)", "log₁₀ ‖part of ∂L/∂W from step t‖")
+    words = (
+        "How much each time step contributes to the gradient of the parameters, by its distance from the last step, "
+        "mean over sequences, and the same for the columns of each gate. Where it has fallen far, that step teaches nothing."
+    )
+    return drawn and Figure("lags", "Gradient of the parameters by lag", words, drawn)
+
+
+def _sensitivity(records: Sequence[Record]) -> Figure | None:
+    having = [record for record in records if record.flow.get("sensitivity")]
+    if not having:
+        return None
+    styles = cell_styles(records)
+    with canvas(6.5, 3.4) as figure:
+        ax = figure.subplots()
+        for record in having:
+            curve = np.array(record.flow["sensitivity"]["log10_by_lag"], float)
+            ax.plot(curve - curve[0], **styles[record.cell])
+        for fall, words in ((math.e, "1/e"), (100, "1/100")):
+            ax.axhline(-math.log10(fall), color="#999999", linewidth=0.8, linestyle=":")
+            ax.annotate(words, (1, -math.log10(fall)), xycoords=("axes fraction", "data"), fontsize=8, color="#666666")
+        ax.set_xlabel("lag T - t (steps)")
+        ax.set_ylabel("log₁₀ ‖∂y_T/∂x_t‖, relative to lag 0")
+        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
+        drawn = png(figure)
+    words = (
+        "How much the last output depends on the input of each step before it. The lag at which a curve crosses a "
+        "dotted line is a memory horizon."
+    )
+    return Figure("sensitivity", "Sensitivity to the inputs", words, drawn)
+
+
+def _gates(records: Sequence[Record]) -> Figure | None:
+    names = [g for g in GATES if any(g in record.flow.get("gates", {}) for record in records)]
+    extra = {n for r in records for n in r.flow.get("gates", {}) if "/" not in n and n not in names}
+    names += sorted(extra)
+
+    def draw(ax: Axes, found: dict[str, Any]) -> None:
+        for n, name in enumerate(names):
+            if name in found:
+                color = PALETTE[n % len(PALETTE)]
+                steps = np.arange(1, len(found[name]) + 1)
+                ax.plot(steps, np.array(found[name], float), color=color, label=name.replace("_", " "))
+                ax.plot(steps, np.array(found[f"{name}/open"], float), color=color, linestyle=":", linewidth=1)
+        ax.set_ylim(-0.02, 1.02)
+        ax.legend(fontsize=6.5)
+
+    drawn = _one_panel_each(records, "gates", draw, "time step t", "gate, mean over units")
+    words = (
+        "The mean of each gate over units and sequences at every step; dotted, the share of its values above .9, "
+        "saturated open. A forget gate f keeps a state for about 1/(1-f) steps."
+    )
+    return drawn and Figure("gates", "Gates", words, drawn)
