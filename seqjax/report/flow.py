@@ -14,7 +14,7 @@ from seqjax.report.records import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "reset_gate", "update_gate")
+GATES = ("input_gate", "forget_gate", "cell_input", "candidate", "output_gate", "reset_gate", "update_gate")
 
 
 def flow_figures(records: Sequence[Record]) -> list[Figure]:
@@ -108,16 +108,16 @@ def _lag(records: Sequence[Record]) -> Figure | None:
     def draw(ax: Axes, found: dict[str, Any]) -> None:
         for n, block in enumerate(blocks):
             if block in found:
-                ax.plot(np.array(found[block], float), color=PALETTE[(n + 1) % len(PALETTE)], linewidth=1.2)
-        ax.plot(np.array(found["all"], float), color="#333333", linewidth=1.8)
-        ax.legend(handles=handles, fontsize=6.5)
+                label, color = block.replace("_", " "), PALETTE[n % len(PALETTE)]
+                ax.plot(np.array(found[block], float), color=color, linewidth=1.2, label=label)
+        ax.plot(np.array(found["all"], float), color="#333333", linewidth=1.8, label="all parameters")
+        ax.legend(fontsize=6.5)
 
-    handles = [line("all parameters", color="#333333")]
-    handles += [line(b.replace("_", " "), color=PALETTE[(n + 1) % len(PALETTE)]) for n, b in enumerate(blocks)]
     drawn = _one_panel_each(records, "lag", draw, "lag T - t (steps)", "log₁₀ ‖part of ∂L/∂W from step t‖")
     words = (
         "How much each time step contributes to the gradient of the parameters, by its distance from the last step, "
-        "mean over sequences, and the same for the columns of each gate. Where it has fallen far, that step teaches nothing."
+        "mean over sequences, and the same for the columns of each gate. "
+        "Where it has fallen far, that step teaches nothing."
     )
     return drawn and Figure("lags", "Gradient of the parameters by lag", words, drawn)
 
