@@ -14,7 +14,7 @@ from seqjax.report.records import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GATES = ("input_gate", "forget_gate", "cell_input", "candidate", "output_gate", "reset_gate", "update_gate")
+GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "reset_gate", "update_gate")
 
 
 def flow_figures(records: Sequence[Record]) -> list[Figure]:

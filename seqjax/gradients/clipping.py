@@ -1,0 +1,90 @@
+"""Clipping at every time step inside the backward pass; clips of the whole gradient are optax's."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.gradients.scaled import log_norm
+from seqjax.gradients.states import require_floats
+from seqjax.types import Array, Cell, PyTree, UserError
+
+
+def clipped(cell: Cell, norm: float | None = None, value: float | None = None) -> Cell:
+    """The same cell, whose backward pass clips each sequence's δ_t = dL/ds_{t-1} before it goes further back.
+
+        norm:   δ_t -> δ_t · min(1, norm / ‖δ_t‖), over all components of the carry together
+        value:  δ_t -> max(-value, min(value, δ_t)), number by number
+
+    The values forwards are unchanged. What is clipped travels on to the steps before, so that an
+    explosion is cut where it happens and not after it has filled the sum over time. Parameters and
+    input of step t get their part from the clipped δ_{t+1}, and are not clipped themselves.
+
+    The derivatives are then not those of any function, and not linear in the loss: a loss that is a
+    mean over B sequences has δ B times smaller than each sequence's own, and a probe that rescales
+    δ (`adjoints`) must be given the cell without its clip; `zero_nudge` reads δ as clipped. There
+    is no forward mode.
+
+    (By value, on the gates' sums in place of the carry: Graves 2013, "Generating sequences with
+    recurrent neural networks". By norm, of the parameters' gradient: Pascanu, Mikolov & Bengio 2013.)
+
+    Args:
+        cell: any Cell with a carry of floating point.
+        norm, value: where to clip; one of the two.
+
+    Raises:
+        UserError: not exactly one of norm and value, one that is not above 0, or (in the step) a
+            carry that is not of floating point.
+    """
+    if (norm is None) == (value is None):
+        raise UserError(f"norm={norm}, value={value}; expected one of the two")
+    name, limit = ("norm", norm) if value is None else ("value", value)
+    if not 0 < limit < math.inf:
+        raise UserError(f"{name}={limit}; expected more than 0, and finite")
+    return cell._replace(step=bound_step(cell.step, name, float(limit)))
+
+
+def clipped_step(
+    step: Callable[..., tuple[PyTree, Array]], name: str, limit: float, params: PyTree, carry: PyTree, x: Array
+) -> tuple[PyTree, Array]:
+    """The step inside, on a carry whose cotangent is clipped; the axes before x's last are the batch's."""
+    require_floats(carry)
+    return step(params, clip_gradient(name, limit, x.ndim - 1, carry), x)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def clip_gradient(name: str, limit: float, axes: int, carry: PyTree) -> PyTree:
+    """The carry itself [*batch, ...]; backwards its cotangent is clipped per place of the first `axes` axes."""
+    return carry
+
+
+def _forward(name: str, limit: float, axes: int, carry: PyTree) -> tuple[PyTree, None]:
+    return carry, None
+
+
+def _backward(name: str, limit: float, axes: int, _: None, delta: PyTree) -> tuple[PyTree]:
+    if name == "value":
+        return (jax.tree.map(lambda leaf: jnp.clip(leaf, -limit, limit), delta),)
+    batch = jax.tree.leaves(delta)[0].shape[:axes]
+    # In logarithms, as the square of an exploding δ leaves the range of float32 before δ does.
+    factor = jnp.exp(jnp.minimum(0, jnp.log(limit) - log_norm(delta, jnp.zeros(batch))))
+    return (jax.tree.map(lambda leaf: (leaf * _spread(factor, leaf)).astype(leaf.dtype), delta),)
+
+
+clip_gradient.defvjp(_forward, _backward)
+
+
+def _spread(factor: Array, leaf: Array) -> Array:
+    return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))
+
+
+@functools.cache
+def bound_step(
+    step: Callable[..., tuple[PyTree, Array]], name: str, limit: float
+) -> Callable[..., tuple[PyTree, Array]]:
+    """One function object a step and its clip, so that equal cells share one compiled program."""
+    return functools.partial(clipped_step, step, name, limit)

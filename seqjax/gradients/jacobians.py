@@ -1,0 +1,374 @@
+"""Jacobians of the steps and the singular values of their products, and the adjoints a second way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.gradients.norms import LN10
+from seqjax.gradients.scaled import Scaled, share_scale
+from seqjax.gradients.states import flat, flat_size, flat_step
+from seqjax.types import Array, Direction, PyTree, UserError
+from seqjax.unroll.scan import keep_where
+
+EXACT_LIMIT = 128  # numbers in a carry; above it dense Jacobians are not made
+SQUARINGS = 20
+SWEEPS = 30
+
+
+class Fan(NamedTuple):
+    """Singular values of ∂s_T/∂s_{T-lag} for growing lag.
+
+    lags:  [L] numbers of steps.
+    log10: [L, B, k] log10 of the singular values, the largest first. -inf is a zero; NaN where
+           the sequence has fewer steps than the lag.
+    """
+
+    lags: Array
+    log10: Array
+
+
+def step_jacobians(way: Direction, carries: PyTree, xs: Array, lengths: Array | None = None) -> Array:
+    """J_t = ∂s_t/∂s_{t-1} of every step [T, B, n, n], rows the carry leaving, columns that entering step t.
+
+    The n numbers are those of the carry, component after component. At the steps past a sequence's
+    length, where the carry stands still, it is the identity.
+
+    Args:
+        way: the cell, its parameters, and its direction.
+        carries: the carries entering each step [T, B, ...], as `unroll(recording(cell), ...)` gives.
+        xs: inputs [T, B, D].
+        lengths: [B] steps that exist.
+
+    Raises:
+        UserError: a carry of more than EXACT_LIMIT numbers, or not of floating point.
+    """
+    _require_small(way)
+    step = flat_step(way.cell, way.params)
+    jacobian = jax.vmap(jax.vmap(jax.jacfwd(lambda s, x: step(s, x)[0])))(flat(carries), xs)
+    return _keep_valid(jacobian, jnp.eye(jacobian.shape[-1], dtype=jacobian.dtype), lengths)
+
+
+def adjoints_by_scan(
+    way: Direction, carries: PyTree, xs: Array, ys_bar: Scaled, lengths: Array | None = None
+) -> Scaled:
+    """The adjoints of `adjoints`, by a scan that is parallel in time over dense Jacobians.
+
+        δ_t = J_tᵀ δ_{t+1} + b_t,    b_t = (∂y_t/∂s_{t-1})ᵀ ∂L/∂y_t,    δ_t = dL/ds_{t-1}
+        (A, b) after (A', b') is (A A', A b' + b)
+
+    The second equation is associative, which `jax.lax.associative_scan` needs. O(T n³) operations
+    in O(log T) depth, each map rescaled so that nothing underflows. (Blelloch 1990)
+
+    Args:
+        way, carries, xs, lengths: as for `step_jacobians`.
+        ys_bar: ∂L/∂y_t, value [T, B, H], log [T, B].
+
+    Returns:
+        δ, value [T, B, n] with the carry's components one after another, log [T, B].
+
+    Raises:
+        UserError: as `step_jacobians`.
+    """
+    jacobian = step_jacobians(way, carries, xs, lengths)
+    step = flat_step(way.cell, way.params)
+
+    def own(s: Array, x: Array, y_bar: Array) -> Array:
+        y, pull = jax.vjp(lambda s: step(s, x)[1], s)
+        return pull(y_bar.astype(y.dtype))[0]
+
+    b = jax.vmap(jax.vmap(own))(flat(carries), xs, ys_bar.value)
+    maps = Scaled(jnp.swapaxes(jacobian, -1, -2), jnp.zeros_like(ys_bar.log))
+    pushes = Scaled(_keep_valid(b, jnp.zeros_like(b), lengths), ys_bar.log)
+
+    def compose(first: tuple[Scaled, Scaled], then: tuple[Scaled, Scaled]) -> tuple[Scaled, Scaled]:
+        (a1, b1), (a2, b2) = first, then
+        (product,), log = share_scale(Scaled(a2.value @ a1.value, a1.log + a2.log))
+        moved = Scaled((a2.value @ b1.value[..., None])[..., 0], a2.log + b1.log)
+        parts, b_log = share_scale(moved, b2)
+        return Scaled(product, log), Scaled(sum(parts), b_log)
+
+    deltas = jax.lax.associative_scan(compose, (maps, pushes), reverse=not way.reverse)[1]
+    return deltas._replace(value=_keep_valid(deltas.value, jnp.zeros_like(b), lengths))
+
+
+def singular_values(
+    way: Direction,
+    carries: PyTree,
+    xs: Array,
+    lengths: Array | None = None,
+    *,
+    lags: Sequence[int] | None = None,
+    k: int | None = None,
+    key: Array | None = None,
+    oversample: int = 8,
+    iterations: int = 20,
+    tolerance: float = 1e-3,
+) -> Fan:
+    """The singular-value fan: log10 σ_i of ∂s_T/∂s_{T-lag} = J_T J_{T-1} ... J_{T-lag+1}.
+
+    s_T is the carry that leaves a sequence's last step. These are singular values of the product,
+    not the diagonal of its QR decomposition, which for non-normal products is another number.
+
+    With k=None, all n of them, each to high relative accuracy: the product is kept as U D with
+    orthonormal U and ln D apart; each Jacobian is applied to U alone, and one-sided Jacobi rotations,
+    written for columns whose scales are logarithms, make the columns orthogonal again. An error is
+    then of the order of ε times the condition numbers of the single Jacobians, summed; the condition
+    of the product, which may be 1e500, does not enter. A value that one step takes below its own
+    rounding error is zero (-inf). (Bojanczyk, Ewerbring, Luk & Van Dooren 1991; Demmel & Veselić 1992)
+
+    With k, the leading k by subspace iteration from random vectors, which uses products with J and Jᵀ
+    only: estimates from below, that rise to the exact values with the iterations, and are exact where
+    k + oversample reaches n. Its cost grows with the sum of the lags, so it takes few of them; each lag
+    starts at the vectors found for the one before. (Halko, Martinsson & Tropp 2011, section 4.5)
+
+    Args:
+        way, carries, xs, lengths: as for `step_jacobians`.
+        lags: numbers of steps in the product, growing. None: all from 1 to T, or with k the powers of √2.
+        k: how many singular values.
+        key: for the random vectors; jax.random.key(0) if None.
+        oversample: random vectors beside the k.
+        iterations: most passes back and forth over a product.
+        tolerance: largest change of a log10 σ in a pass that is the last.
+
+    Raises:
+        UserError: k=None for a carry of more than EXACT_LIMIT numbers; k or lags outside of what there is.
+    """
+    steps, size = xs.shape[0], flat_size(way.cell, way.params)
+    if k is None:
+        _require_small(way, "; give k=... for the k leading singular values")
+    elif not 1 <= k <= size:
+        raise UserError(f"k={k}; expected 1 to {size}, the numbers in the carry")
+    if lags is None:
+        lags = range(1, steps + 1) if k is None else _powers(steps)
+    lags = np.asarray(lags)
+    if not lags.size or lags.min() < 1 or lags.max() > steps or np.any(np.diff(lags) < 1):
+        raise UserError(f"lags={lags.tolist()}; expected growing numbers from 1 to {steps}")
+    ends = jnp.full(xs.shape[1], steps) if lengths is None else lengths
+    states, some = flat(carries), jnp.asarray(lags)
+    if k is None:
+        logs = _all_products(way, states, xs, ends)
+        places = _place(way, some[:, None], ends)
+        logs = jnp.take_along_axis(logs, jnp.clip(places, 0, steps - 1)[..., None], 0)
+    else:
+        key = jax.random.key(0) if key is None else key
+        logs = _leading(way, states, xs, ends, some, k, min(size, k + oversample), key, iterations, tolerance * LN10)
+    return Fan(some, jnp.where((some[:, None] <= ends)[..., None], logs, jnp.nan) / LN10)
+
+
+def log10_condition_number(log10: Array) -> Array:
+    """log10 σ_1/σ_n [...] from log10 σ [..., n] in any order; inf where one of them is zero."""
+    return jnp.max(log10, -1) - jnp.min(log10, -1)
+
+
+def effective_rank(log10: Array) -> Array:
+    """exp(-Σ p_i ln p_i) with p_i = σ_i / Σσ, from log10 σ [..., n]; between 1 and n, and 0 for a zero matrix.
+
+    (Roy & Vetterli 2007, "The effective rank")
+    """
+    p = jax.nn.softmax(log10 * LN10, -1)
+    rank = jnp.exp(jnp.sum(jax.scipy.special.entr(p), -1))
+    return jnp.where(jnp.max(log10, -1) == -jnp.inf, 0.0, rank)
+
+
+def spectral_radius(w_h: Array, method: str = "auto") -> Array:
+    """max |eigenvalue| of each square block of a recurrent matrix: [..., H, m·H] -> [..., m].
+
+    'eigvals' takes the eigenvalues. 'squaring' takes ‖W^N‖^(1/N) with N = 2^20, by rescaled repeated
+    squaring, in matrix products alone; it is too large by a factor of at most κ^(1/N), κ the condition
+    number of the eigenvectors, and by N^((j-1)/N) where there is a Jordan block of size j. (Gelfand 1941)
+
+    Args:
+        w_h: the recurrent matrix with its gates' blocks side by side.
+        method: 'eigvals', 'squaring', or 'auto': eigvals on the CPU up to EXACT_LIMIT units, else squaring.
+
+    Raises:
+        UserError: a matrix that square blocks do not fill, or an unknown method.
+    """
+    height, width = w_h.shape[-2:]
+    if width % height:
+        raise UserError(f"a matrix of {height} by {width}; expected square blocks side by side")
+    if method not in ("auto", "eigvals", "squaring"):
+        raise UserError(f"method={method!r}; expected 'auto', 'eigvals' or 'squaring'")
+    blocks = jnp.moveaxis(w_h.reshape(*w_h.shape[:-1], width // height, height), -2, -3)
+    if method == "auto":
+        method = "eigvals" if jax.default_backend() == "cpu" and height <= EXACT_LIMIT else "squaring"
+    if method == "eigvals":
+        return jnp.max(jnp.abs(jnp.linalg.eigvals(blocks)), -1)
+
+    def square(_: Array, state: Scaled) -> Scaled:
+        (value,), log = share_scale(Scaled(state.value @ state.value, 2 * state.log))
+        return Scaled(value, log)
+
+    (value,), log = share_scale(Scaled(blocks, jnp.zeros(blocks.shape[:-2], w_h.dtype)))
+    power = jax.lax.fori_loop(0, SQUARINGS, square, Scaled(value, log))
+    norm = jnp.linalg.norm(power.value, axis=(-2, -1))
+    return jnp.exp((power.log + jnp.log(norm)) / 2**SQUARINGS)
+
+
+def _require_small(way: Direction, instead: str = "") -> None:
+    size = flat_size(way.cell, way.params)
+    if size > EXACT_LIMIT:
+        raise UserError(f"a carry of {size} numbers; dense Jacobians are for at most {EXACT_LIMIT}{instead}")
+
+
+def _keep_valid(values: Array, other: Array, lengths: Array | None) -> Array:
+    """values [T, B, ...] at the steps that exist, the other elsewhere."""
+    if lengths is None:
+        return values
+    valid = jnp.arange(values.shape[0])[:, None] < lengths
+    return keep_where(valid, values, jnp.broadcast_to(other, values.shape))
+
+
+def _powers(steps: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 11, 16 ... and the last."""
+    count = int(2 * np.log2(steps)) + 1
+    return sorted({*(round(2 ** (i / 2)) for i in range(count)), steps})
+
+
+def _place(way: Direction, lag: Array, ends: Array) -> Array:
+    """The step, among [T], that stands `lag` before the carry a sequence ends with."""
+    return jnp.broadcast_to(lag - 1, jnp.broadcast_shapes(lag.shape, ends.shape)) if way.reverse else ends - lag
+
+
+def _all_products(way: Direction, states: Array, xs: Array, ends: Array) -> Array:
+    """ln σ [T, B, n] of the product from each step to the sequence's end, largest first."""
+    size = states.shape[-1]
+    pull = _pull(way)
+
+    def back(later: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        t, s, x = now
+        new = jax.vmap(_orthogonal)(pull(s, x, later[0]), later[1])
+        kept = jax.tree.map(lambda new, old: keep_where(t < ends, new, old), new, later)
+        return kept, -jnp.sort(-kept[1], -1)
+
+    start = jnp.broadcast_to(jnp.eye(size, dtype=states.dtype), (xs.shape[1], size, size))
+    begin = (start, jnp.zeros(start.shape[:2], states.dtype))
+    return jax.lax.scan(back, begin, (jnp.arange(xs.shape[0]), states, xs), reverse=not way.reverse)[1]
+
+
+def _leading(
+    way: Direction,
+    states: Array,
+    xs: Array,
+    ends: Array,
+    lags: Array,
+    k: int,
+    width: int,
+    key: Array,
+    iterations: int,
+    tolerance: float,
+) -> Array:
+    """ln σ [L, B, k] by subspace iteration with `width` vectors."""
+    batch, size = states.shape[1:]
+    pull, push = _pull(way), _push(way)
+
+    def step(lag: Array) -> tuple[Array, Array]:
+        place = jnp.clip(_place(way, lag, ends), 0, states.shape[0] - 1), jnp.arange(batch)
+        return states[place], xs[place]
+
+    def there_and_back(state: tuple[Array, ...], lag: Array) -> tuple[Array, ...]:
+        count, before, vectors, _ = state
+        vectors = jax.lax.fori_loop(0, lag, lambda i, v: _basis(pull(*step(i + 1), v)), vectors)
+        forth = lambda i, v: jax.vmap(_orthogonal)(push(*step(lag - i), v[0]), v[1])  # noqa: E731
+        vectors, logs = jax.lax.fori_loop(0, lag, forth, (vectors, jnp.zeros((batch, width), states.dtype)))
+        order = jnp.argsort(-logs, -1)
+        vectors, logs = jnp.take_along_axis(vectors, order[..., None], 1), jnp.take_along_axis(logs, order, 1)[:, :k]
+        return count + 1, logs, vectors, jnp.max(jnp.where(logs == before, 0, jnp.abs(logs - before)))
+
+    def at(best: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        lag, key = now
+        fresh = jax.random.normal(key, (batch, width - k, size), states.dtype)
+        vectors = _basis(jnp.concatenate([best, fresh], 1))
+        nothing = jnp.full((batch, k), -jnp.inf, states.dtype)
+        start = (jnp.zeros((), jnp.int32), nothing, vectors, jnp.array(jnp.inf, states.dtype))
+        unfinished = lambda state: (state[0] < iterations) & (state[3] > tolerance)  # noqa: E731
+        _, logs, vectors, _ = jax.lax.while_loop(unfinished, lambda state: there_and_back(state, lag), start)
+        return vectors[:, :k], logs
+
+    first, *keys = jax.random.split(key, 1 + len(lags))
+    return jax.lax.scan(at, jax.random.normal(first, (batch, k, size), states.dtype), (lags, jnp.stack(keys)))[1]
+
+
+def _basis(vectors: Array) -> Array:
+    """Orthonormal rows [B, m, n] whose span holds the given ones."""
+    return jnp.swapaxes(jnp.linalg.qr(jnp.swapaxes(vectors, -1, -2))[0], -1, -2)
+
+
+def _pull(way: Direction) -> Callable[[Array, Array, Array], Array]:
+    """(s [B, n], x [B, D], vectors [B, m, n]) -> Jᵀ times each vector."""
+    step = flat_step(way.cell, way.params)
+    one = lambda s, x, vectors: jax.vmap(jax.vjp(lambda s: step(s, x)[0], s)[1])(vectors)[0]  # noqa: E731
+    return jax.vmap(one)
+
+
+def _push(way: Direction) -> Callable[[Array, Array, Array], Array]:
+    """(s [B, n], x [B, D], vectors [B, m, n]) -> J times each vector."""
+    step = flat_step(way.cell, way.params)
+    one = lambda s, x, vectors: jax.vmap(jax.linearize(lambda s: step(s, x)[0], s)[1])(vectors)  # noqa: E731
+    return jax.vmap(one)
+
+
+def _orthogonal(vectors: Array, logs: Array) -> tuple[Array, Array]:
+    """One-sided Jacobi on the vectors v_i exp(log_i): orthonormal ones and the ln of their singular values.
+
+    Rotates pairs, all disjoint ones at once, until every pair is orthogonal. For unit vectors u, v of
+    scales a >= b, with ratio r = b/a and c = u·v, the rotation by t = r τ that makes them orthogonal is
+
+        τ = 2c / (1 - r² + √((1 - r²)² + 4c²r²)),    u' ∝ u + r²τ v,    v' ∝ v - τ u
+
+    in which no scale appears, and which becomes Gram-Schmidt as r goes to 0.
+    """
+    m, n = vectors.shape
+    if m % 2:
+        vectors, logs = jnp.pad(vectors, ((0, 1), (0, 0))), jnp.pad(logs, (0, 1), constant_values=-jnp.inf)
+    half, eps = (m + 1) // 2, jnp.finfo(vectors.dtype).eps
+    turn = np.roll(np.arange(1, 2 * half), 1)
+    turn = np.concatenate([[0], turn])
+
+    def rotate(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        (u, a, lost_u), (v, b, lost_v) = ([part[:half] for part in state], [part[half:][::-1] for part in state])
+        swap = a < b
+        u, v = jnp.where(swap[:, None], v, u), jnp.where(swap[:, None], u, v)
+        a, b = jnp.maximum(a, b), jnp.minimum(a, b)
+        lost_u, lost_v = jnp.where(swap, lost_v, lost_u), jnp.where(swap, lost_u, lost_v)
+        gap = jnp.where(b == -jnp.inf, -jnp.inf, b - a)
+        r, c, rest = jnp.exp(gap), jnp.sum(u * v, -1), -jnp.expm1(2 * gap)
+        tau = jnp.where(c == 0, 0, 2 * c / (rest + jnp.hypot(rest, 2 * c * r)))
+        x, x_log = _unit(u + (r * r * tau)[:, None] * v)
+        y, y_log = _unit(v - tau[:, None] * u)
+        shrink = 0.5 * jnp.log1p((r * tau) ** 2)
+        a, b = a + x_log - shrink, b + y_log - shrink
+        # The square of a column's error relative to its length, in units of the first rounding.
+        lost_x = jnp.minimum((lost_u + (r * r * tau) ** 2 * lost_v) * jnp.exp(-2 * x_log), eps**-2)
+        lost_y = jnp.minimum((lost_v + tau**2 * lost_u) * jnp.exp(-2 * jnp.maximum(y_log, jnp.log(eps))), eps**-2)
+        first = (jnp.where(swap[:, None], y, x), jnp.where(swap, b, a), jnp.where(swap, lost_y, lost_x))
+        second = (jnp.where(swap[:, None], x, y), jnp.where(swap, a, b), jnp.where(swap, lost_x, lost_y))
+        return tuple(jnp.concatenate([one, two[::-1]])[turn] for one, two in zip(first, second))
+
+    def overlap(vectors: Array) -> Array:
+        return jnp.max(jnp.abs(jnp.triu(vectors @ vectors.T, 1)))
+
+    def sweep(state: tuple[Array, tuple[Array, Array, Array]]) -> tuple[Array, tuple[Array, Array, Array]]:
+        return state[0] + 1, jax.lax.fori_loop(0, 2 * half - 1, rotate, state[1])
+
+    def unfinished(state: tuple[Array, tuple[Array, Array, Array]]) -> Array:
+        return (overlap(state[1][0]) > 4 * n**0.5 * eps) & (state[0] < SWEEPS)
+
+    vectors, own = _unit(vectors)
+    begin = (jnp.zeros((), jnp.int32), (vectors, logs + own, jnp.ones_like(logs)))
+    _, (vectors, logs, lost) = jax.lax.while_loop(unfinished, sweep, begin)
+    zero = lost * (4 * n**0.5 * eps) ** 2 > 1
+    return jnp.where(zero[:, None], 0, vectors)[:m], jnp.where(zero, -jnp.inf, logs)[:m]
+
+
+def _unit(vectors: Array) -> tuple[Array, Array]:
+    """Vectors of length 1, and the ln of the lengths they had; zeros stay zeros."""
+    top = jnp.max(jnp.abs(vectors), -1, keepdims=True)
+    scaled = vectors / jnp.where(top == 0, 1, top)
+    norm = jnp.linalg.norm(scaled, axis=-1, keepdims=True)
+    return scaled / jnp.where(norm == 0, 1, norm), (jnp.log(top) + jnp.log(norm))[..., 0]

@@ -1,0 +1,105 @@
+"""Lyapunov exponents: the rates, per step, at which a driven network pulls its states apart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.gradients.states import flat, flat_size, flat_step
+from seqjax.types import Array, Direction, PyTree, UserError
+
+
+class Lyapunov(NamedTuple):
+    """The k leading exponents, in nats per step.
+
+    exponents: [B, k] of each sequence; NaN for a sequence that ends within the warm-up.
+    mean:      [k] over the sequences that go beyond the warm-up.
+    running:   [T, k] the mean of what the steps up to t give, in the order in which the cell reads;
+               NaN within the warm-up.
+    """
+
+    exponents: Array
+    mean: Array
+    running: Array
+
+    @property
+    def maximal(self) -> Array:
+        """λ_1, a scalar: below 0 states driven by one input meet, above 0 they part (chaos)."""
+        return self.mean[0]
+
+
+def lyapunov(
+    way: Direction,
+    carries: PyTree,
+    xs: Array,
+    lengths: Array | None = None,
+    *,
+    k: int | None = None,
+    warmup: int = 0,
+    key: Array | None = None,
+) -> Lyapunov:
+    """The Lyapunov spectrum along given inputs, by QR decomposition at every step.
+
+        Q_t R_t = J_t Q_{t-1},        λ_i = 1/(T - warmup) Σ_t ln |R_t|_ii,        J_t = ∂s_t/∂s_{t-1}
+
+    Q [n, k] begins at random. J_t Q is k Jacobian-vector products: no Jacobian is formed, at any n.
+    The exponents are time averages of the diagonals of R. As T grows they become the growth rates of
+    the singular values of the product of the Jacobians; at a finite T they are estimates of them, and
+    not these singular values, which are in `singular_values`. All n of them sum to the mean ln |det J_t|
+    at any T. An exponent is -inf where some step is singular: its column of J_t Q has nothing left
+    beyond rounding. -1/λ_1 is the memory's time constant in steps, where λ_1 < 0.
+    (Benettin et al. 1980; Engelken, Wolf & Abbott 2023; Vogt et al. 2022)
+
+    Args:
+        way: the cell, its parameters, and its direction.
+        carries: the carries entering each step [T, B, ...], as `unroll(recording(cell), ...)` gives.
+        xs: inputs [T, B, D].
+        lengths: [B] steps that exist; the others are left out of the averages.
+        k: how many exponents; None for all n.
+        warmup: steps at a sequence's beginning over which Q turns to the leading directions and
+            which are left out of the averages.
+        key: for Q; jax.random.key(0) if None.
+
+    Raises:
+        UserError: k or warmup outside of what there is, or a carry that is not of floating point.
+    """
+    size, steps = flat_size(way.cell, way.params), xs.shape[0]
+    k = size if k is None else k
+    if not 1 <= k <= size:
+        raise UserError(f"k={k}; expected 1 to {size}, the numbers in the carry")
+    if not 0 <= warmup < steps:
+        raise UserError(f"warmup={warmup}; expected 0 to {steps - 1}, less than the number of steps")
+    states, batch = flat(carries), xs.shape[1]
+    step = flat_step(way.cell, way.params)
+    rounding = 4 * size**0.5 * jnp.finfo(states.dtype).eps
+    ends = jnp.full(batch, steps) if lengths is None else lengths
+
+    @jax.vmap
+    def turn(s: Array, x: Array, q: Array) -> tuple[Array, Array]:
+        tangent = jax.linearize(lambda s: step(s, x)[0], s)[1]
+        q, r = jnp.linalg.qr(jax.vmap(tangent, 1, 1)(q))
+        stretch = jnp.abs(jnp.diagonal(r))
+        return q, jnp.where(stretch > rounding * jnp.linalg.norm(r, axis=0), jnp.log(stretch), -jnp.inf)
+
+    def forward(
+        before: tuple[Array, Array, Array], now: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
+        q, total, count = before
+        t, s, x = now
+        turned, logs = turn(s, x, q)
+        valid = t < ends
+        read = ends - 1 - t if way.reverse else t  # steps that the cell has read before this one
+        counted = (valid & (read >= warmup))[:, None]
+        total, count = jnp.where(counted, total + logs, total), count + counted
+        return (jnp.where(valid[:, None, None], turned, q), total, count), (total, count)
+
+    q = jax.random.normal(jax.random.key(0) if key is None else key, (batch, size, k), states.dtype)
+    start = (jnp.linalg.qr(q)[0], jnp.zeros((batch, k), states.dtype), jnp.zeros((batch, 1), jnp.int32))
+    _, (totals, counts) = jax.lax.scan(forward, start, (jnp.arange(steps), states, xs), reverse=way.reverse)
+    each = jnp.where(counts > 0, totals / jnp.maximum(counts, 1), jnp.nan)  # [T, B, k]
+    running = jnp.mean(each, 1, where=counts > 0)
+    if way.reverse:
+        each, running = each[::-1], running[::-1]
+    return Lyapunov(each[-1], running[-1], running)

@@ -1,0 +1,195 @@
+"""How noisy the gradient is, how often it is clipped, and how far truncation turns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.gradients.norms import LN10, components
+from seqjax.gradients.scaled import Scaled, log_norm
+from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
+from seqjax.unroll import unroll
+from seqjax.unroll.scan import keep_where
+
+
+class SignalToNoise(NamedTuple):
+    """The gradient's mean over sequences against its variance, by time step.
+
+    ratio:       name -> [T], the estimate of ‖μ_t‖² / tr Σ_t
+    log10_mean:  name -> [T], log10 ‖mean_b δ_t‖
+    log10_noise: name -> [T], log10 of the square root of the estimate of tr Σ_t
+    The names are 'carry' and the carry's components, as in `gradient_norms`.
+    """
+
+    ratio: dict[str, Array]
+    log10_mean: dict[str, Array]
+    log10_noise: dict[str, Array]
+
+
+def signal_to_noise(delta: Scaled, lengths: Array | None = None) -> SignalToNoise:
+    """Per-step signal-to-noise ratio of the adjoints over the sequences of a batch.
+
+        δ̄_t = mean_b δ_t^b,    v_t = Σ_b ‖δ_t^b - δ̄_t‖² / (n_t - 1),    ratio_t = (‖δ̄_t‖² - v_t / n_t) / v_t
+
+    n_t is the number of sequences that have a step t. v_t is an unbiased estimate of tr Σ_t, and the
+    numerator one of ‖μ_t‖², as E ‖δ̄_t‖² = ‖μ_t‖² + tr Σ_t / n_t; so it can be below zero where there
+    is little signal. NaN where fewer than two sequences have the step, inf where they all agree.
+    One over the ratio is the batch size at which noise and signal are even. (McCandlish et al. 2018,
+    "An empirical model of large-batch training", appendix A)
+
+    Args:
+        delta: the adjoints, leaves [T, B, ...], as `adjoints` gives.
+        lengths: [B] steps that exist.
+
+    Raises:
+        UserError: fewer than two sequences.
+    """
+    steps, batch = delta.log.shape
+    if batch < 2:
+        raise UserError(f"{batch} sequence in the batch; a variance over sequences needs at least 2")
+    valid = jnp.ones((steps, batch), bool) if lengths is None else jnp.arange(steps)[:, None] < lengths
+    count = jnp.sum(valid, 1)
+
+    def measure(value: PyTree) -> tuple[Array, Array, Array]:
+        size = jnp.where(valid, log_norm(value, delta.log), -jnp.inf)
+        top = jnp.max(size, 1)
+        top = jnp.where(jnp.isfinite(top), top, 0.0)
+        half = jnp.exp(jnp.where(size == -jnp.inf, -jnp.inf, (delta.log - top[:, None]) / 2))
+        mean_square, spread = 0.0, 0.0
+        for leaf in jax.tree.leaves(value):
+            leaf = leaf.reshape(steps, batch, -1) * half[..., None] * half[..., None]
+            mean = jnp.sum(leaf, 1) / count[:, None]
+            mean_square += jnp.sum(mean**2, -1)
+            spread += jnp.sum(jnp.where(valid[..., None], (leaf - mean[:, None]) ** 2, 0.0), (1, 2))
+        variance = spread / (count - 1)
+        ratio = (mean_square - variance / count) / variance
+        ratio = jnp.where(count > 1, ratio, jnp.nan)
+        log_mean = top + 0.5 * jnp.log(mean_square)
+        log_noise = jnp.where(count > 1, top + 0.5 * jnp.log(variance), jnp.nan)
+        return ratio, log_mean / LN10, log_noise / LN10
+
+    found = {name: measure(part) for name, part in {"carry": delta.value, **components(delta.value)}.items()}
+    return SignalToNoise(*({name: parts[k] for name, parts in found.items()} for k in range(3)))
+
+
+def batch_gradient_norms(loss: Callable[[PyTree, PyTree], Array], params: PyTree, batches: PyTree) -> Array:
+    """log10 of the gradient's norm over all parameters on each of N batches, [N].
+
+    Args:
+        loss: (params, batch) -> scalar, the mean loss that training differentiates.
+        params: its parameters.
+        batches: a pytree of batches (or of keys to sample them with), the first axis counts them.
+    """
+
+    def one(batch: PyTree) -> Array:
+        return log_norm(jax.grad(loss)(params, batch), jnp.zeros(())) / LN10
+
+    return jax.lax.map(one, batches)
+
+
+def clip_fraction(log10_norms: Array, threshold: float) -> Array:
+    """The share of batches whose gradient norm exceeds a threshold, so that clipping by norm acts.
+
+    Args:
+        log10_norms: [N], as `batch_gradient_norms` gives.
+        threshold: the norm that gradients are clipped to.
+
+    Raises:
+        UserError: a threshold of 0 or below.
+    """
+    if threshold <= 0:
+        raise UserError(f"threshold={threshold}; expected more than 0")
+    return jnp.mean(log10_norms > jnp.log10(jnp.asarray(threshold, log10_norms.dtype)))
+
+
+class Truncation(NamedTuple):
+    """The gradient of the cells' parameters by truncated backpropagation, against the full one.
+
+    windows:     [K]
+    cosine:      [K], 1 where the window is as long as the sequences
+    log10_ratio: [K], log10 of ‖truncated‖ / ‖full‖
+    """
+
+    windows: Array
+    cosine: Array
+    log10_ratio: Array
+
+
+def truncation(
+    model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Batch], Array], windows: Sequence[int]
+) -> Truncation:
+    """How truncation to a window of k steps turns and shrinks the gradient.
+
+    The sequence is cut in chunks of k steps, and no gradient goes from one chunk to that before it,
+    through any carry of any layer; values are unchanged. The chunks are counted back from the last
+    step that each sequence reads, so that a loss there sees k steps exactly, and losses at earlier
+    steps 1 to k. The gradient is that of the cells' parameters alone: the readout's does not pass
+    through time, and would hide the difference. (Williams & Peng 1990; Tallec & Ollivier 2017)
+
+    Args:
+        model: the Model.
+        params: its parameters.
+        batch: the sequences.
+        loss: (outputs, batch) -> scalar, as Task.loss.
+        windows: each k.
+
+    Raises:
+        UserError: a window below 1.
+    """
+    for window in windows:
+        if window < 1:
+            raise UserError(f"windows={tuple(windows)}; {window} is no number of steps, expected at least 1")
+
+    def gradient(window: Array) -> list[Array]:
+        grads = jax.grad(lambda params: loss(_outputs(model, params, batch, window), batch))(params)
+        return jax.tree.leaves([[way.params for way in layer] for layer in model.layers(grads)])
+
+    def compare(full: list[Array], window: Array) -> tuple[list[Array], tuple[Array, Array]]:
+        cut = gradient(window)
+        full = jax.tree.map(lambda new, old: jnp.where(window == longest, new, old), cut, full)
+        tops = [jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves])) for leaves in (cut, full)]
+        (a, a_top), (b, b_top) = (
+            ([leaf / jnp.where(top > 0, top, 1.0) for leaf in leaves], top) for leaves, top in zip((cut, full), tops)
+        )
+        dot, aa, bb = (sum(jnp.sum(x * y) for x, y in zip(*pair)) for pair in ((a, b), (a, a), (b, b)))
+        ratio = jnp.log10(a_top) - jnp.log10(b_top) + 0.5 * (jnp.log10(aa) - jnp.log10(bb))
+        return full, (dot / jnp.sqrt(aa * bb), ratio)
+
+    # The full gradient is the window T, first in the same loop: equal windows give equal bits.
+    longest = batch.inputs.shape[0]
+    ks = jnp.minimum(jnp.array([longest, *windows]), longest)
+    zeros = jax.tree.leaves(
+        [[jax.tree.map(jnp.zeros_like, way.params) for way in layer] for layer in model.layers(params)]
+    )
+    _, (cosine, ratio) = jax.lax.scan(compare, zeros, ks)
+    return Truncation(jnp.array(windows), cosine[1:], ratio[1:])
+
+
+def _outputs(model: Model, params: PyTree, batch: Batch, window: Array) -> Array:
+    """What the model answers, where no gradient goes from a chunk to the one before."""
+    xs, lengths = model.encode(params, batch.inputs), batch.lengths
+    steps = jnp.arange(xs.shape[0])[:, None]
+    counts = jnp.full(xs.shape[1], xs.shape[0]) if lengths is None else lengths
+    for layer in model.layers(params):
+        ys = []
+        for way in layer:
+            read = counts - 1 - steps if way.reverse else steps
+            cut = ((counts - read) % window == 0) & (read > 0)
+            marked = jnp.concatenate([xs, cut[..., None].astype(xs.dtype)], -1)
+            ys.append(unroll(_cuttable(way), way.params, marked, lengths=lengths, reverse=way.reverse)[1])
+        xs = jnp.concatenate(ys, -1)
+    return model.read(params, xs, lengths)
+
+
+def _cuttable(way: Direction) -> Cell:
+    """The same cell, whose input has one number more: where it is not 0, no gradient passes to the carry."""
+
+    def step(params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
+        cut = x[..., -1] != 0
+        held = jax.tree.map(lambda leaf: keep_where(cut, jax.lax.stop_gradient(leaf), leaf), carry)
+        return way.cell.step(params, held, x[..., :-1])
+
+    return way.cell._replace(step=step)

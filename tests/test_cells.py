@@ -1,0 +1,278 @@
+"""Every cell found in `seqjax/cells`, and every form of the classical ones, against the cells' contract."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import CELL_CONTRACT, close, noise, random_params
+
+from seqjax import Cell, UserError, cells, spec, unroll
+from seqjax.cells.gru import gru
+from seqjax.cells.linen import linen
+from seqjax.cells.lstm import LSTMForm, lstm
+from seqjax.cells.rnn import rnn
+
+FOUND = spec.names([cells])
+
+GREFF = {
+    "V": "",
+    "NIG": "input_gate=False",
+    "NFG": "forget_gate=False",
+    "NOG": "output_gate=False",
+    "NIAF": "input_activation='identity'",
+    "NOAF": "output_activation='identity'",
+    "NP": "peepholes=False",
+    "CIFG": "coupled=True",
+    "FGR": "full_gate_recurrence=True",
+}
+
+
+def greff(variant, hidden=4):
+    """The spec of a variant of Greff et al. (2015): each is the vanilla cell, with peepholes, but for one part."""
+    change = GREFF[variant]
+    peepholes = "" if "peepholes" in change else "peepholes=True, "
+    return f"lstm(hidden={hidden}, {peepholes}{change})"
+
+
+def linen_names():
+    """The Flax cells that `linen` says it knows."""
+    try:
+        linen(cell="?")
+    except UserError as error:
+        return str(error).split("expected one of ")[1].split(", ")
+
+
+@functools.cache
+def built(form):
+    """The cell of a spec, one for all checks."""
+    return spec.build(form, [cells], Cell)
+
+
+FORMS = [
+    *[f"{name}(hidden=4)" for name in FOUND],
+    *[greff(variant) for variant in GREFF],
+    "lstm(hidden=4, forget_gate=False, input_activation='hs97_g', output_activation='hs97_h')",  # 1997
+    "lstm(hidden=4, forget_gate=False, full_gate_recurrence=True)",
+    "lstm(hidden=4, input_gate=False, forget_gate=False, output_gate=False)",
+    "lstm(hidden=4, coupled=True, full_gate_recurrence=True, peepholes=True, output_gate=False)",
+    "lstm(hidden=4, max_lag=50)",
+    "lstm(hidden=4, coupled=True, max_lag=50)",
+    "lstm(hidden=1)",
+    "rnn(hidden=4, activation='relu', recurrent_init='identity', input_init='normal', input_scale=0.001)",  # IRNN
+    "rnn(hidden=4, activation='identity', recurrent_init='normal')",
+    "rnn(hidden=4, activation='sigmoid', recurrent_init='uniform', input_init='uniform', input_scale=0.2)",
+    "gru(hidden=4, reset_after=False)",
+    "gru(hidden=4, max_lag=50, input_init='lecun')",
+    *[f"linen(cell={name!r}, hidden=4)" for name in linen_names()],
+    "linen(cell='SimpleCell', hidden=4, residual=True)",
+]
+
+
+@pytest.mark.parametrize("check", CELL_CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("form", FORMS)
+def test_contract(form, check, float64):
+    check(built(form))
+
+
+def test_every_classical_cell_is_found():
+    assert {"rnn", "lstm", "gru", "linen"} <= set(FOUND)
+    assert {"OptimizedLSTMCell", "LSTMCell", "GRUCell", "SimpleCell", "MGUCell"} <= set(linen_names())
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_factory_needs_no_argument_and_documents_all(name):
+    make = spec.factory(name, [cells])
+    for parameter in inspect.signature(make).parameters.values():
+        variadic = parameter.kind is parameter.VAR_KEYWORD
+        assert variadic or parameter.default is not parameter.empty, f"{name}: give {parameter.name} a default"
+        assert f"{parameter.name}" in make.__doc__
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_equal_arguments_give_an_equal_step(form):
+    """So that jit, which goes by the function it was given, compiles two equal cells once."""
+    one, other = (spec.build(form, [cells], Cell) for _ in range(2))
+    assert one.step == other.step and hash(one.step) == hash(other.step)
+
+
+def test_cells_of_one_form_share_a_compiled_program():
+    traced = []
+
+    def run(step, params, x):
+        traced.append(step)
+        return step(params, lstm(hidden=3).initial_carry(params, ()), x)
+
+    run = jax.jit(run, static_argnums=0)
+    for cell in (lstm(hidden=3, forget_bias=1.0), lstm(hidden=3, forget_bias=5.0)):
+        run(cell.step, cell.init(jax.random.key(0), 2), jnp.ones(2))
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("bad", ["hidden=0", "hidden=-3", "hidden='four'", "hidden=2.5", "hidden=True", "hiden=4"])
+def test_every_cell_refuses_bad_widths(name, bad):
+    with pytest.raises(UserError, match=r"hidd?en") as caught:
+        spec.build(f"{name}({bad})", [cells], Cell)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bad, says",
+    [
+        ("lstm(coupled=True, forget_gate=False)", "coupled"),
+        ("lstm(coupled=True, input_gate=False)", "coupled"),
+        ("lstm(max_lag=2)", "max_lag=2"),
+        ("lstm(input_activation='tahn')", "'tanh'"),
+        ("lstm(recurrent_init='unit')", "'orthogonal'"),
+        ("lstm(peepholes=1)", "True or False"),
+        ("lstm(forget_bias='big')", "a number"),
+        ("gru(max_lag=-1)", "max_lag=-1"),
+        ("gru(reset_after=None)", "True or False"),
+        ("rnn(activation='softsign')", "'relu'"),
+        ("rnn(input_init='glorrot')", "'glorot'"),
+        ("linen(cell='GRUcell')", "did you mean 'GRUCell'"),
+        ("linen(cell='ConvLSTMCell')", "expected one of"),
+        ("linen(cell='Dense')", "expected one of"),
+        ("linen(hiden=4)", "no field 'hiden'"),
+        ("linen(cell='SimpleCell', residul=True)", "did you mean 'residual'"),
+    ],
+)
+def test_refusals(bad, says):
+    with pytest.raises(UserError, match=says) as caught:
+        spec.build(bad, [cells], Cell)
+    assert "\n" not in str(caught.value)
+
+
+def count(form, input_size):
+    """Number of parameters, and whether each of them moves the output of three steps."""
+    cell = built(form)
+    params = random_params(cell, input_size=input_size)
+    xs, v = noise(1, 3, 2, input_size), noise(2, 4)
+    slopes = jax.jit(jax.grad(lambda p: jnp.sum(v * unroll(cell, p, xs)[1] ** 2)))(params)
+    return sum(leaf.size for leaf in jax.tree.leaves(params)), all(
+        bool((g != 0).all()) for g in jax.tree.leaves(slopes)
+    )
+
+
+@pytest.mark.parametrize(
+    "variant, blocks, gates, gate_recurrence",
+    [
+        ("V", 4, 3, 0),
+        ("NIG", 3, 2, 0),
+        ("NFG", 3, 2, 0),
+        ("NOG", 3, 2, 0),
+        ("NIAF", 4, 3, 0),
+        ("NOAF", 4, 3, 0),
+        ("NP", 4, 0, 0),
+        ("CIFG", 3, 2, 0),
+        ("FGR", 4, 3, 9),
+    ],
+)
+def test_what_a_variant_lacks_has_no_parameters(variant, blocks, gates, gate_recurrence, float64):
+    d, h = 3, 4
+    expected = blocks * (d * h + h * h + h) + gates * h + gate_recurrence * h * h
+    assert count(greff(variant, hidden=h), d) == (expected, True)
+
+
+def test_parameter_counts_of_the_others(float64):
+    d, h = 3, 4
+    block = d * h + h * h + h
+    assert count("rnn(hidden=4)", d) == (block, True)
+    assert count("gru(hidden=4)", d) == (3 * block + h, True)
+    assert count("gru(hidden=4, reset_after=False)", d) == (3 * block, True)
+
+
+def biases(cell, blocks):
+    """The biases a cell begins with, by block."""
+    return dict(zip(blocks, np.split(np.asarray(cell.init(jax.random.key(3), 2).b), len(blocks))))
+
+
+def test_bias_arguments_land_in_their_blocks():
+    b = biases(lstm(hidden=5, forget_bias=3.0, input_bias=-2.0, output_bias=0.5), "ifgo")
+    assert {name: set(values.tolist()) for name, values in b.items()} == {
+        "i": {-2.0},
+        "f": {3.0},
+        "g": {0.0},
+        "o": {0.5},
+    }
+    assert set(biases(lstm(hidden=5), "ifgo")["f"]) == {1.0}
+    assert set(biases(lstm(hidden=5, output_gate=False, forget_bias=3.0), "ifg")["f"]) == {3.0}
+    assert set(biases(lstm(hidden=5, coupled=True, forget_bias=3.0), "igo")["i"]) == {-3.0}
+    assert set(biases(gru(hidden=5, update_bias=4.0), "rzn")["z"]) == {4.0}
+    assert not biases(rnn(hidden=5), "h")["h"].any()
+
+
+def is_chrono(forget, max_lag):
+    """exp(b) is uniform on [1, max_lag - 1]: bounds, and distance from the line by Kolmogorov and Smirnov."""
+    lag = np.sort(np.exp(forget.astype(float)))
+    assert lag[0] >= 1 - 1e-6 and lag[-1] <= (max_lag - 1) * (1 + 1e-6)
+    line = (lag - 1) / (max_lag - 2)
+    distance = np.abs(line - (np.arange(lag.size) + 0.5) / lag.size).max()
+    assert distance < 1.63 / lag.size**0.5  # the 1 % point
+
+
+@pytest.mark.parametrize("max_lag", [3, 100, 5000.0])
+def test_chrono(max_lag):
+    b = biases(lstm(hidden=2000, max_lag=max_lag, forget_bias=7.0, recurrent_init="identity"), "ifgo")
+    is_chrono(b["f"], max_lag)
+    np.testing.assert_array_equal(b["i"], -b["f"])
+    assert not b["g"].any() and not b["o"].any()
+    is_chrono(-biases(lstm(hidden=2000, max_lag=max_lag, coupled=True, recurrent_init="identity"), "igo")["i"], max_lag)
+    is_chrono(biases(gru(hidden=2000, max_lag=max_lag, recurrent_init="identity"), "rzn")["z"], max_lag)
+
+
+@pytest.mark.parametrize("make, blocks", [(rnn, 1), (gru, 3), (lstm, 4)])
+def test_recurrent_matrices_are_what_they_say(make, blocks):
+    def begin(kind, scale):
+        w = make(hidden=64, recurrent_init=kind, recurrent_scale=scale).init(jax.random.key(5), 2).w_h
+        return np.split(np.asarray(w), blocks, axis=1)
+
+    for w in begin("orthogonal", 1.5):
+        np.testing.assert_allclose(w @ w.T, 2.25 * np.eye(64), atol=1e-5)
+    for w in begin("identity", 0.5):
+        np.testing.assert_array_equal(w, 0.5 * np.eye(64))
+    for w in begin("normal", 1.5):
+        assert abs(w.std() - 1.5 / 8) < 5 * 1.5 / 8 / (2 * 64 * 64) ** 0.5  # five standard errors
+        assert abs(np.abs(np.linalg.eigvals(w)).max() / 1.5 - 1) < 0.25
+    for w in begin("uniform", 0.2):
+        assert np.abs(w).max() <= 0.2 and abs(w.std() - 0.2 / 3**0.5) < 0.005
+    for kind in ("orthogonal", "normal", "uniform"):
+        ws = begin(kind, 1.0)
+        assert all((one != other).any() for n, one in enumerate(ws) for other in ws[:n])  # each gate draws its own
+
+
+@pytest.mark.parametrize(
+    "kind, scale, spread, largest",
+    [
+        ("glorot", 2.0, 2 * (2 / (50 + 40)) ** 0.5, 2 * (6 / (50 + 40)) ** 0.5),
+        ("lecun", 1.0, (1 / 50) ** 0.5, 2.3 * (1 / 50) ** 0.5),
+        ("normal", 0.001, 0.001, 0.01),
+        ("uniform", 0.3, 0.3 / 3**0.5, 0.3),
+    ],
+)
+def test_input_matrices_are_what_they_say(kind, scale, spread, largest):
+    w = np.asarray(lstm(hidden=40, input_init=kind, input_scale=scale).init(jax.random.key(6), 50).w_x)
+    assert w.shape == (50, 160)
+    assert abs(w.std() / spread - 1) < 0.05 and abs(w.mean()) < 5 * spread / w.size**0.5
+    assert np.abs(w).max() <= largest
+
+
+def test_blocks_stand_in_the_order_of_the_text():
+    assert LSTMForm().blocks == "ifgo" and LSTMForm().gates == "ifo"
+    assert LSTMForm(coupled=True).blocks == "igo" and LSTMForm(forget_gate=False).gates == "io"
+
+
+def test_the_1997_cell_is_the_default_with_the_forget_gate_held_open(float64):
+    """f = 1 is the limit of a forget gate whose bias is large."""
+    old, new = lstm(hidden=4, forget_gate=False), lstm(hidden=4)
+    params = random_params(new)
+    held = params._replace(
+        w_x=params.w_x.at[:, 4:8].set(0), w_h=params.w_h.at[:, 4:8].set(0), b=params.b.at[4:8].set(60.0)
+    )
+    keep = np.concatenate([np.arange(4) + 4 * block for block in (0, 2, 3)])  # i, g, o
+    without = params._replace(w_x=params.w_x[:, keep], w_h=params.w_h[:, keep], b=params.b[keep])
+    xs = noise(4, 6, 3)
+    close(unroll(old, without, xs), unroll(new, held, xs))

@@ -1,0 +1,151 @@
+"""Clipping inside the backward pass: against the recursion written as a loop, and against explosion."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
+from seqjax.gradients.clipping import clipped
+from seqjax.unroll import recording
+
+
+def begin(form, steps=6, batch=3):
+    cell = spec.build(form, [cells], Cell)
+    params = cell.init(jax.random.key(0), 2)
+    return cell, params, jax.random.normal(jax.random.key(1), (steps, batch, 2))
+
+
+def weigh(ys):
+    return jnp.sum(jax.random.normal(jax.random.key(2), ys.shape) * ys)
+
+
+def slopes(cell, params, xs, lengths=None):
+    """Gradients with respect to the parameters and every entering carry."""
+
+    def run(params, nudge):
+        return weigh(unroll(cell, params, xs, lengths=lengths, nudge=nudge)[1])
+
+    return jax.jit(jax.grad(run, (0, 1)))(params, zero_nudge(cell, params, xs))
+
+
+def by_loop(cell, params, xs, clip, lengths):
+    """The backward pass of one sequence after another, its clip in plain numpy."""
+    ys_bar = jax.random.normal(jax.random.key(2), (*xs.shape[:2], 3))
+    (_, (carries, _)) = unroll(recording(cell), params, xs, lengths=lengths)
+    pull = jax.jit(lambda s, x, bars: jax.vjp(lambda p, s: cell.step(p, s, x), params, s)[1](bars))
+    total = jax.tree.map(np.zeros_like, params)
+    deltas = jax.tree.map(np.zeros_like, carries)
+    for b in range(xs.shape[1]):
+        delta = jax.tree.map(lambda leaf, b=b: np.zeros_like(leaf[0, b]), carries)
+        for t in reversed(range(xs.shape[0] if lengths is None else int(lengths[b]))):
+            entering = jax.tree.map(lambda leaf, t=t, b=b: leaf[t, b], carries)
+            slope, delta = pull(entering, xs[t, b], (delta, ys_bar[t, b]))
+            delta = clip(delta)
+            total = jax.tree.map(np.add, total, slope)
+            jax.tree.map(lambda whole, one, t=t, b=b: whole.__setitem__((t, b), one), deltas, delta)
+    return total, deltas
+
+
+def by_norm(limit):
+    def clip(delta):
+        norm = np.sqrt(sum(np.sum(np.asarray(leaf) ** 2) for leaf in jax.tree.leaves(delta)))
+        return jax.tree.map(lambda leaf: np.asarray(leaf) * min(1.0, limit / norm), delta)
+
+    return clip
+
+
+def by_value(limit):
+    return lambda delta: jax.tree.map(lambda leaf: np.clip(leaf, -limit, limit), delta)
+
+
+@pytest.mark.parametrize("lengths", [None, [6, 1, 2]])
+@pytest.mark.parametrize("form", ["lstm(hidden=3)", "gru(hidden=3)"])
+@pytest.mark.parametrize("how, clip", [({"norm": 0.7}, by_norm(0.7)), ({"value": 0.2}, by_value(0.2))])
+def test_each_sequence_is_clipped_at_each_step(form, how, clip, lengths, float64):
+    cell, params, xs = begin(form)
+    lengths = None if lengths is None else jnp.array(lengths)
+    wanted = by_loop(cell, params, xs, clip, lengths)
+    found = slopes(clipped(cell, **how), params, xs, lengths)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-11, 1e-14), found, wanted)
+    free = slopes(cell, params, xs, lengths)
+    assert max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(free), jax.tree.leaves(found))) > 0.01
+    if "norm" in how:
+        norms = np.sqrt(sum(np.sum(leaf**2, -1) for leaf in jax.tree.leaves(found[1])))
+        assert norms.max() < 0.7 * (1 + 1e-12) and np.any(norms[norms > 0] < 0.69)  # some are cut, some are left
+
+
+@pytest.mark.parametrize("how", [{"norm": 1e6}, {"value": 1e6}])
+def test_a_limit_that_is_not_reached_changes_no_bit(how):
+    cell, params, xs = begin("lstm(hidden=3)", steps=2)
+    jax.tree.map(np.testing.assert_array_equal, slopes(clipped(cell, **how), params, xs), slopes(cell, params, xs))
+
+
+@pytest.mark.parametrize("how", [{"norm": 0.01}, {"value": 0.01}])
+def test_values_are_unchanged(how):
+    cell, params, xs = begin("lstm(hidden=3)")
+    run = jax.jit(unroll, static_argnums=0)
+    jax.tree.map(np.testing.assert_array_equal, run(clipped(cell, **how), params, xs), run(cell, params, xs))
+
+
+def test_one_sequence_alone_and_under_vmap_is_clipped_as_in_a_batch(float64):
+    cell, params, xs = begin("lstm(hidden=3)", steps=2)
+    small = clipped(cell, norm=0.1)
+    carry = jax.tree.map(lambda leaf: leaf + 0.3, cell.initial_carry(params, (3,)))
+    one = jax.grad(lambda s, x: jnp.sum(small.step(params, s, x)[1]))
+    whole = one(carry, xs[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12), jax.vmap(one)(carry, xs[0]), whole)
+    first = one(*jax.tree.map(lambda leaf: leaf[0], (carry, xs[0])))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[0], 1e-12), first, whole)
+    np.testing.assert_allclose(sum(jnp.sum(leaf**2, -1) for leaf in whole), 0.01, rtol=1e-12)
+
+
+def test_an_explosion_far_beyond_float32_is_cut():
+    """Growing tenfold a step, δ would be 1e200; the square of its norm would be infinite from 1e20 on."""
+    cell, params, xs = begin("rnn(hidden=3, activation='identity', recurrent_scale=10.0)", steps=200)
+    xs = xs.at[1:].set(0) * 0
+    _, delta = slopes(clipped(cell, norm=2.0), params, xs)
+    np.testing.assert_allclose(jnp.linalg.norm(delta.h[:-1], axis=-1), 2.0, rtol=1e-5)
+    assert not np.all(np.isfinite(slopes(cell, params, xs)[1].h))
+    steep = cell._replace(step=lambda p, s, x: (s, 1e30 * s.h))
+    np.testing.assert_allclose(
+        jnp.linalg.norm(slopes(clipped(steep, norm=2.0), params, xs[:1])[1].h, axis=-1), 2.0, rtol=1e-5
+    )
+
+
+def test_zero_stays_zero_and_nan_stays_nan():
+    cell, params, xs = begin("rnn(hidden=3)", steps=1)
+    for fill in (0.0, jnp.nan):
+        given = cell._replace(step=lambda p, s, x, fill=fill: (s, fill * s.h))
+        for how in ({"norm": 1.0}, {"value": 1.0}):
+            np.testing.assert_array_equal(slopes(clipped(given, **how), params, xs)[1].h, fill)
+
+
+def test_equal_clips_are_one_step():
+    cell, *_ = begin("lstm(hidden=3)")
+    assert clipped(cell, norm=1).step is clipped(cell, norm=1.0).step
+    assert clipped(cell, norm=1.0).step is not clipped(cell, value=1.0).step
+
+
+@pytest.mark.parametrize(
+    "how, says",
+    [
+        ({}, "one of the two"),
+        ({"norm": 1.0, "value": 1.0}, "one of the two"),
+        ({"norm": 0}, "norm=0"),
+        ({"value": -1.0}, "value=-1"),
+        ({"norm": float("inf")}, "norm=inf"),
+    ],
+)
+def test_refusals(how, says):
+    cell, *_ = begin("lstm(hidden=3)")
+    with pytest.raises(UserError, match=says):
+        clipped(cell, **how)
+
+
+def test_integer_carries_are_refused():
+    counting = Cell(
+        lambda key, size: (), lambda p, shape: jnp.zeros((*shape, 1), jnp.int32), lambda p, s, x: (s + 1, x)
+    )
+    with pytest.raises(UserError, match="int32"):
+        clipped(counting, norm=1.0).step((), jnp.zeros(1, jnp.int32), jnp.zeros(1))

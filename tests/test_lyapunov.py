@@ -1,0 +1,142 @@
+"""Lyapunov exponents: linear maps, the Hénon and the logistic map, determinants, padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import Cell, UserError, cells, spec, unroll
+from seqjax.gradients.jacobians import singular_values, step_jacobians
+from seqjax.gradients.lyapunov import lyapunov
+from seqjax.types import Direction
+from seqjax.unroll import recording
+
+
+def a_map(function, start):
+    """A map s -> function(s) as a Cell that does not look at its input."""
+    start = jnp.asarray(start)
+
+    def step(params, s, x):
+        s = function(s)
+        return s, s
+
+    return Cell(lambda key, _: (), lambda params, shape: jnp.broadcast_to(start, (*shape, start.size)), step)
+
+
+def tape(cell, xs, lengths=None, reverse=False, carry=None):
+    cell = spec.build(cell, [cells], Cell) if isinstance(cell, str) else cell
+    params = cell.init(jax.random.key(0), xs.shape[-1])
+    _, (carries, _) = unroll(recording(cell), params, xs, carry, lengths=lengths, reverse=reverse)
+    return Direction(cell, params, reverse), carries, xs
+
+
+def henon(s):
+    """x' = 1 - 1.4 x² + y, y' = 0.3 x: the determinant is -0.3 everywhere."""
+    x, y = s[..., 0], s[..., 1]
+    return jnp.stack([1 - 1.4 * x**2 + y, 0.3 * x], -1)
+
+
+def test_a_linear_map_has_the_logarithms_of_its_eigenvalues(float64):
+    """Non-normal, so that its singular values are not its eigenvalues."""
+    basis = np.array([[1, 3, -2], [0, 1, 4], [0, 0, 1.0]])
+    matrix = jnp.asarray(basis @ np.diag([1.5, -0.7, 0.2]) @ np.linalg.inv(basis))
+    way, carries, xs = tape(a_map(lambda s: s @ matrix.T, jnp.zeros(3)), jnp.zeros((300, 2, 1)))
+    found = jax.jit(lambda c: lyapunov(way, c, xs, warmup=200))(carries)
+    np.testing.assert_allclose(found.mean, np.log([1.5, 0.7, 0.2]), rtol=1e-10)
+    np.testing.assert_allclose(found.exponents, np.broadcast_to(found.mean, (2, 3)), rtol=1e-10)
+    assert abs(found.maximal - np.log(np.linalg.norm(matrix, 2))) > 1
+    assert np.all(np.isnan(found.running[:200])) and np.all(np.isfinite(found.running[200:]))
+
+
+def test_an_orthogonal_map_has_none(float64):
+    way, carries, xs = tape("rnn(hidden=4, activation='identity')", jnp.ones((50, 1, 2)))
+    np.testing.assert_allclose(jax.jit(lambda c: lyapunov(way, c, xs).exponents)(carries), np.zeros((1, 4)), atol=1e-8)
+
+
+def test_the_henon_map(float64):
+    """λ_1 = 0.4192 (Sprott 2003), within 4 standard errors; λ_1 + λ_2 = ln 0.3 at every number of steps."""
+    start = jax.random.uniform(jax.random.key(0), (100, 2), minval=0.05, maxval=0.15)
+    way, carries, xs = tape(a_map(henon, [0.1, 0.1]), jnp.zeros((3000, 100, 1)), carry=start)
+    found = jax.jit(lambda c: lyapunov(way, c, xs, warmup=100))(carries)
+    error = np.std(found.exponents[:, 0], ddof=1) / 10
+    assert error < 1.5e-3
+    assert abs(found.maximal - 0.4192) < 4 * error
+    np.testing.assert_allclose(found.exponents.sum(-1), np.full(100, np.log(0.3)), rtol=1e-9)
+    np.testing.assert_allclose(found.running[100:].sum(-1), np.full(2900, np.log(0.3)), rtol=1e-9)
+    np.testing.assert_allclose(found.running[-1], found.mean)
+    late, early = (np.abs(found.running[steps, 0] - 0.4192).mean() for steps in (slice(2000, None), slice(101, 200)))
+    assert late < early
+    one = jax.jit(lambda c: lyapunov(way, c, xs, k=1, warmup=100))(carries)
+    np.testing.assert_allclose(one.maximal, found.maximal, atol=error)
+
+
+def test_the_logistic_map(float64):
+    """x' = 4x(1 - x) has λ = ln 2; the mean over sequences is within 4 of its standard errors.
+
+    It starts from the map's own density, sin²(πu/2) with u uniform, for which each step's mean is ln 2.
+    """
+    start = jnp.sin(jnp.pi / 2 * jax.random.uniform(jax.random.key(0), (100, 1))) ** 2
+    cell = a_map(lambda x: 4 * x * (1 - x), [0.3])
+    way, carries, xs = tape(cell, jnp.zeros((1000, 100, 1)), carry=start)
+    found = jax.jit(lambda c: lyapunov(way, c, xs))(carries)
+    error = np.std(found.exponents, ddof=1) / 10
+    assert error < 2e-3
+    assert abs(found.maximal - np.log(2)) < 4 * error
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_they_sum_to_the_determinants_and_padding_changes_nothing(float64, reverse):
+    xs, lengths = jax.random.normal(jax.random.key(1), (12, 4, 3)), jnp.array([12, 1, 2, 7])
+    way, carries, _ = tape("gru(hidden=3)", xs, lengths, reverse)
+    found = jax.jit(lambda c: lyapunov(way, c, xs, lengths))(carries)
+    jacobians = jax.jit(lambda c: step_jacobians(way, c, xs, lengths))(carries)
+    _, determinants = np.linalg.slogdet(np.asarray(jacobians))
+    np.testing.assert_allclose(found.exponents.sum(-1), determinants.sum(0) / lengths, rtol=1e-10)
+    late = jax.jit(lambda c: lyapunov(way, c, xs, lengths, warmup=2))(carries)
+    assert np.isnan(late.exponents[:, 0]).tolist() == [False, True, True, False]
+    np.testing.assert_allclose(late.mean, late.exponents[jnp.array([0, 3])].mean(0), rtol=1e-12)
+    counted = determinants[:5, 3] if reverse else determinants[2:7, 3]
+    np.testing.assert_allclose(late.exponents[3].sum(), counted.mean(), rtol=1e-10)
+
+
+def test_the_leading_ones_are_the_rates_of_the_products_singular_values(float64):
+    xs = jax.random.normal(jax.random.key(1), (400, 1, 2))
+    way, carries, _ = tape("lstm(hidden=3)", xs)
+    rates = jax.jit(lambda c: singular_values(way, c, xs, lags=[400]))(carries).log10[0, 0] * np.log(10) / 400
+    found = jax.jit(lambda c: lyapunov(way, c, xs))(carries)
+    np.testing.assert_allclose(found.mean, rates, atol=0.02)
+    few = jax.jit(lambda c: lyapunov(way, c, xs, k=2))(carries)
+    np.testing.assert_allclose(few.mean, rates[:2], atol=0.02)
+    assert np.all(np.abs(rates[:2]) > 0.1)
+
+
+def test_a_singular_step_is_minus_infinity():
+    """Without its output gate an LSTM's h is a function of its c: half of the directions are lost at once."""
+    xs = jax.random.normal(jax.random.key(1), (5, 2, 2))
+    way, carries, _ = tape("lstm(hidden=2, output_gate=False)", xs)
+    found = jax.jit(lambda c: lyapunov(way, c, xs))(carries)
+    assert np.all(np.isfinite(found.exponents[:, :2])) and np.all(found.exponents[:, 2:] == -np.inf)
+
+
+def test_divergence_stays_visible():
+    way, carries, xs = tape(a_map(lambda s: s**2, [2.0]), jnp.zeros((9, 1, 1)))
+    assert np.isinf(carries[-1, 0, 0])
+    assert not np.isfinite(lyapunov(way, carries, xs).maximal)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_short_sequences(float64, length):
+    way, carries, xs = tape("rnn(hidden=2)", jnp.ones((length, 1, 2)))
+    determinants = np.linalg.slogdet(np.asarray(step_jacobians(way, carries, xs)))[1]
+    np.testing.assert_allclose(lyapunov(way, carries, xs).mean.sum(), determinants.mean(), rtol=1e-10)
+
+
+def test_bad_input():
+    way, carries, xs = tape("rnn(hidden=2)", jnp.ones((3, 1, 2)))
+    with pytest.raises(UserError, match="k=3; expected 1 to 2"):
+        lyapunov(way, carries, xs, k=3)
+    with pytest.raises(UserError, match="warmup=3; expected 0 to 2"):
+        lyapunov(way, carries, xs, warmup=3)
+    way, carries, xs = tape(a_map(lambda s: s + 1, [0]), jnp.ones((3, 1, 2)))
+    with pytest.raises(UserError, match="int32; gradients need floating point"):
+        lyapunov(way, carries, xs)

@@ -1,0 +1,208 @@
+"""Truncated BPTT: against products of Jacobians one by one, chunks by hand, closed forms and the full gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import Cell, UserError, cells, spec, unroll
+from seqjax.gradients.states import flat_size, flat_step
+from seqjax.gradients.truncation import truncated_unroll, truncation_bias
+
+
+def begin(form, steps, batch=2):
+    cell = spec.build(form, [cells], Cell)
+    params = cell.init(jax.random.key(0), 2)
+    return cell, params, jax.random.normal(jax.random.key(1), (steps, batch, 2))
+
+
+def weigh(ys):
+    return jnp.sum(jax.random.normal(jax.random.key(2), ys.shape) * ys)
+
+
+def gradient(cell, params, xs, **options):
+    return jax.jit(jax.grad(lambda p: weigh(truncated_unroll(cell, p, xs, **options)[1])))(params)
+
+
+def close(one, other):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-10, 1e-13), one, other)
+
+
+def by_jacobians(cell, params, xs, window, stride, lengths):
+    """Σ_t Σ_s ∂L/∂y_t ∂y_t/∂s_{t-1} J_{t-1} ... J_{s+1} ∂s_s/∂θ over the s that the block of t reaches."""
+    theta, restore = jax.flatten_util.ravel_pytree(params)
+    jacobians = jax.jit(jax.jacobian(lambda theta, s, x: flat_step(cell, restore(theta))(s, x), (0, 1)))
+    ys_bar = jax.random.normal(jax.random.key(2), (*xs.shape[:2], 2))
+    total = np.zeros_like(theta)
+    for b in range(xs.shape[1]):
+        states, tape = [jnp.zeros(flat_size(cell, params))], []
+        for t in range(xs.shape[0] if lengths is None else int(lengths[b])):
+            tape.append(jax.tree.map(np.asarray, jacobians(theta, states[-1], xs[t, b])))
+            states.append(flat_step(cell, params)(states[-1], xs[t, b])[0])
+        for t, (_, (y_theta, y_state)) in enumerate(tape):
+            total += np.asarray(ys_bar[t, b]) @ y_theta
+            row = np.asarray(ys_bar[t, b]) @ y_state
+            for s in reversed(range(max(0, (t // stride + 1) * stride - window), t)):
+                (s_theta, s_state), _ = tape[s]
+                total += row @ s_theta
+                row = row @ s_state
+    return restore(total)
+
+
+@pytest.mark.parametrize("window, stride", [(3, 1), (3, 2), (3, 3), (1, 1), (5, 3), (6, 4), (7, 7)])
+@pytest.mark.parametrize("lengths", [None, [7, 2], [1, 5]])
+def test_against_products_of_jacobians(window, stride, lengths, float64):
+    """The Jacobians of an LSTM do not commute, so the order of the product counts."""
+    cell, params, xs = begin("lstm(hidden=2)", 7)
+    lengths = None if lengths is None else jnp.array(lengths)
+    found = gradient(cell, params, xs, window=window, stride=stride, lengths=lengths)
+    close(found, by_jacobians(cell, params, xs, window, stride, lengths))
+
+
+@pytest.mark.parametrize("steps", [6, 7])
+def test_a_stride_of_the_window_is_chunks_with_the_carry_handed_on(steps, float64):
+    cell, params, xs = begin("gru(hidden=2)", steps)
+
+    def chunks(params):
+        carry, outputs = cell.initial_carry(params, (2,)), []
+        for start in range(0, steps, 3):
+            carry, ys = unroll(cell, params, xs[start : start + 3], jax.lax.stop_gradient(carry))
+            outputs.append(ys)
+        return weigh(jnp.concatenate(outputs))
+
+    close(gradient(cell, params, xs, window=3), jax.jit(jax.grad(chunks))(params))
+
+
+@pytest.mark.parametrize("window, stride", [(1, 1), (2, 1), (5, 2), (8, 3), (8, 8), (20, 3)])
+def test_what_is_dropped_has_a_closed_form(window, stride, float64):
+    """h_t = w h_{t-1} + x_t with x = 1, L = Σ_t h_t: step s adds w^{t-s} h_{s-1} to dh_t/dw, or is too far back."""
+    step = lambda w, h, x: (w * h + x, w * h + x)  # noqa: E731
+    cell = Cell(lambda key, size: jnp.array(0.8), lambda w, shape: jnp.zeros((*shape, 1)), step)
+    steps, w = 20, 0.8
+    h = (1 - w ** np.arange(steps + 1)) / (1 - w)  # h[t] enters step t
+    wanted = sum(
+        w ** (t - s) * h[s] for t in range(steps) for s in range(max(0, (t // stride + 1) * stride - window), t + 1)
+    )
+    slope = jax.grad(
+        lambda w: jnp.sum(truncated_unroll(cell, w, jnp.ones((steps, 1, 1)), window=window, stride=stride)[1])
+    )
+    np.testing.assert_allclose(slope(jnp.array(w)), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "steps, window, stride", [(1, 1, 1), (2, 1, 1), (2, 2, 1), (9, 4, 2), (9, 4, 4), (9, 9, 2), (9, 50, 50)]
+)
+@pytest.mark.parametrize("lengths", [None, [1, 2]])
+def test_values_and_carries_are_those_of_unroll_bit_for_bit(steps, window, stride, lengths):
+    cell, params, xs = begin("lstm(hidden=3)", steps)
+    lengths = None if lengths is None else jnp.minimum(jnp.array(lengths), steps)
+    found = jax.jit(lambda p: truncated_unroll(cell, p, xs, window=window, stride=stride, lengths=lengths))(params)
+    jax.tree.map(np.testing.assert_array_equal, found, jax.jit(lambda p: unroll(cell, p, xs, lengths=lengths))(params))
+
+
+def test_a_window_of_all_steps_is_the_full_gradient(float64):
+    cell, params, xs = begin("lstm(hidden=3)", 6)
+    full = jax.grad(lambda p: weigh(unroll(cell, p, xs)[1]))(params)
+    for window, stride in [(6, 6), (6, 1), (6, 4), (100, 7)]:
+        close(gradient(cell, params, xs, window=window, stride=stride), full)
+    shorter = gradient(cell, params, xs, window=5, stride=1)
+    assert np.abs(shorter.w_h - full.w_h).max() > 1e-4
+
+
+@pytest.mark.parametrize("lengths, reached", [(None, [7, 7]), ([7, 3], [7, 3])])
+def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths, reached, float64):
+    """The carry after the last step reaches back to where its block's window begins, and to the one given if that is 0."""
+    cell, params, xs = begin("gru(hidden=2)", 7)
+    lengths = None if lengths is None else jnp.array(lengths)
+    start = jax.tree.map(lambda leaf: leaf + 0.4, cell.initial_carry(params, (2,)))
+    run = lambda p, s: weigh(truncated_unroll(cell, p, xs, s, window=4, stride=2, lengths=lengths)[0].h)  # noqa: E731
+
+    def by_hand(params, carry):
+        total = 0
+        for b, steps in enumerate(reached):
+            h = type(carry)(carry.h[b])
+            cut = max(0, ((steps - 1) // 2 + 1) * 2 - 4)
+            for t in range(steps):
+                h = jax.lax.stop_gradient(h) if t == cut and t > 0 else h
+                h = cell.step(params, h, xs[t, b])[0]
+            total += jnp.sum(jax.random.normal(jax.random.key(2), (2, 2))[b] * h.h)
+        return total
+
+    found, wanted = (jax.jit(jax.grad(each, (0, 1)))(params, start) for each in (run, by_hand))
+    close(found, wanted)
+    assert np.any(found[1].h[1] != 0) == (reached[1] == 3) and not np.any(found[1].h[0])
+
+
+def test_state_carried_over_calls_is_one_call(float64):
+    cell, params, xs = begin("lstm(hidden=2)", 8)
+
+    def in_two(params):
+        carry, first = truncated_unroll(cell, params, xs[:4], window=2)
+        _, second = truncated_unroll(cell, params, xs[4:], jax.lax.stop_gradient(carry), window=2)
+        return weigh(jnp.concatenate([first, second]))
+
+    close(jax.grad(in_two)(params), gradient(cell, params, xs, window=2))
+
+
+def test_one_sequence_without_a_batch_axis(float64):
+    cell, params, xs = begin("gru(hidden=2)", 7, batch=1)
+    lengths = jnp.array([5])
+    both = gradient(cell, params, xs, window=3, stride=2, lengths=lengths)
+    alone = jax.grad(
+        lambda p: weigh(truncated_unroll(cell, p, xs[:, 0], window=3, stride=2, lengths=lengths[0])[1][:, None])
+    )(params)
+    close(alone, both)
+
+
+def test_padding_takes_part_in_nothing(float64):
+    cell, params, xs = begin("gru(hidden=2)", 7)
+    wild = gradient(cell, params, xs.at[4:].set(jnp.nan), window=3, stride=2, lengths=jnp.array([4, 3]))
+    tame = gradient(cell, params, xs.at[4:].set(0), window=3, stride=2, lengths=jnp.array([4, 3]))
+    close(wild, tame)
+
+
+def test_the_bias_of_truncation_is_a_number(float64):
+    """Of one weight: |g - g*| / |g*| and a cosine of 1. Of many: against numpy. At window T: 0 and 1."""
+    step = lambda w, h, x: (w * h + x, w * h + x)  # noqa: E731
+    scalar = Cell(lambda key, size: jnp.array(0.8), lambda w, shape: jnp.zeros((*shape, 1)), step)
+    h = (1 - 0.8 ** np.arange(7)) / 0.2
+    kept = [sum(0.8 ** (5 - s) * h[s] for s in range(6 - window, 6)) for window in (1, 3, 6)]
+    bias = truncation_bias(scalar, jnp.array(0.8), jnp.ones((6, 1, 1)), lambda ys: ys[-1, 0, 0], (1, 3, 6), stride=1)
+    np.testing.assert_allclose(bias.relative_error, [1 - each / kept[-1] for each in kept], rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(bias.cosine, 1, rtol=1e-12)
+
+    cell, params, xs = begin("lstm(hidden=3)", 8)
+    bias = jax.jit(lambda p: truncation_bias(cell, p, xs, weigh, (1, 4, 8), stride=1))(params)
+    exact = jax.flatten_util.ravel_pytree(gradient(cell, params, xs, window=8))[0]
+    for place, window in enumerate((1, 4, 8)):
+        g = jax.flatten_util.ravel_pytree(gradient(cell, params, xs, window=window, stride=1))[0]
+        np.testing.assert_allclose(
+            bias.relative_error[place], np.linalg.norm(g - exact) / np.linalg.norm(exact), 1e-10, 1e-14
+        )
+        np.testing.assert_allclose(bias.cosine[place], g @ exact / np.linalg.norm(g) / np.linalg.norm(exact), 1e-10)
+    assert bias.relative_error[0] > bias.relative_error[1] > 0.001 and bias.relative_error[2] == 0
+
+
+def test_the_bias_of_gradients_below_the_square_root_of_float32():
+    cell, params, xs = begin("gru(hidden=3)", 4)
+    some, tiny = (
+        truncation_bias(cell, params, xs, lambda ys, scale=scale: scale * weigh(ys), (1, 2)) for scale in (1.0, 1e-30)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), tiny, some)
+
+
+@pytest.mark.parametrize(
+    "window, stride, says", [(0, None, "window=0"), (3, 4, "stride=4; expected 1 to window=3"), (3, 0, "stride=0")]
+)
+def test_refusals(window, stride, says):
+    cell, params, xs = begin("gru(hidden=2)", 5)
+    with pytest.raises(UserError, match=says):
+        truncated_unroll(cell, params, xs, window=window, stride=stride)
+
+
+def test_integer_carries_are_refused():
+    counting = Cell(
+        lambda key, size: (), lambda p, shape: jnp.zeros((*shape, 1), jnp.int32), lambda p, s, x: (s + 1, x)
+    )
+    with pytest.raises(UserError, match="int32"):
+        truncated_unroll(counting, (), jnp.zeros((4, 1, 1)), window=2)

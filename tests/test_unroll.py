@@ -1,0 +1,328 @@
+"""`unroll`: cut and continued, padded, reversed, nudged; in two precisions, compiled and mapped."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import close, equal, noise, random_carry, random_params
+from jax.flatten_util import ravel_pytree
+from jax.test_util import check_grads
+
+from seqjax import UserError, unroll, zero_nudge
+from seqjax.cells.gru import gru
+from seqjax.cells.lstm import lstm
+from seqjax.cells.rnn import RNNParams, rnn
+from seqjax.unroll import STRATEGIES, recording
+
+B, D, H = 3, 2, 4
+LSTM = lstm(H, peepholes=True)
+EPS = {jnp.float32: 2e-6, jnp.bfloat16: 2e-2}
+jitted = jax.jit(unroll, static_argnames=("cell", "reverse", "strategy"))
+
+dtypes = pytest.mark.parametrize("dtype", EPS, ids=["float32", "bfloat16"])
+spans = pytest.mark.parametrize("steps", [1, 2, 1000])
+
+
+def drawn(cell, steps, dtype=jnp.float32):
+    """Parameters and inputs [steps, B, D]."""
+    return random_params(cell, dtype, D), noise(1, steps, B, D).astype(dtype)
+
+
+def some_lengths(steps):
+    """The whole, one step, and something between."""
+    return jnp.array([steps, 1, (steps + 1) // 2])
+
+
+def take(carry, b):
+    """The carry of one sequence."""
+    return jax.tree.map(lambda leaf: leaf[b], carry)
+
+
+@dtypes
+@spans
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_one_sequence_alone_is_one_of_a_batch(steps, dtype, strategy):
+    """Padded, compiled: one padded sequence, mapped over the batch, is that sequence alone without its padding."""
+    params, xs = drawn(LSTM, steps, dtype)
+    lengths = some_lengths(steps)
+    carry, ys = jitted(LSTM, params, xs, lengths=lengths, strategy=strategy)
+    assert ys.dtype == dtype and ys.shape == (steps, B, H) and carry.c.dtype == dtype
+    assert bool(jnp.isfinite(ys).all())
+
+    one = jax.jit(jax.vmap(lambda x, n: unroll(LSTM, params, x, lengths=n, strategy=strategy), (1, 0), (0, 1)))
+    close(one(xs, lengths), (carry, ys), EPS[dtype])
+    for b, length in enumerate(lengths.tolist()):
+        alone = jitted(LSTM, params, xs[:length, b], strategy=strategy)
+        close(alone, (take(carry, b), ys[:length, b]), EPS[dtype])
+        assert not np.asarray(ys)[length:, b].any()
+
+
+@dtypes
+@spans
+def test_scan_is_the_loop(steps, dtype):
+    params, xs = drawn(LSTM, steps, dtype)
+    carry, ys, step = LSTM.initial_carry(params, (B,)), [], jax.jit(LSTM.step)
+    for x in np.asarray(xs):
+        carry, y = step(params, carry, x)
+        ys.append(y)
+    close(jitted(LSTM, params, xs), (carry, np.stack(ys)), EPS[dtype])
+
+
+@dtypes
+@pytest.mark.parametrize("steps, cut", [(2, 1), (1000, 1), (1000, 400), (1000, 999)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_cut_in_two_and_continued_is_the_whole(steps, cut, padded, dtype):
+    params, xs = drawn(LSTM, steps, dtype)
+    lengths = jnp.array([steps, cut + 1, (steps + cut + 1) // 2]) if padded else None
+    first, second = (jnp.full(B, cut), lengths - cut) if padded else (None, None)
+    carry, before = jitted(LSTM, params, xs[:cut], lengths=first)
+    carry, after = jitted(LSTM, params, xs[cut:], carry, lengths=second)
+    whole = jitted(LSTM, params, xs, lengths=lengths)
+    (close if min(cut, steps - cut) == 1 else lambda a, b, _: equal(a, b))(
+        (carry, jnp.concatenate([before, after])), whole, EPS[dtype]
+    )  # a scan of one step is compiled as no loop at all, and may round differently
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_through_a_cut_are_those_of_the_whole(reverse, float64):
+    cell = LSTM
+    params, xs = drawn(cell, 6, jnp.float64)
+    start = random_carry(cell, params, B)
+
+    def whole(params, xs, start):
+        return jnp.sum(jnp.sin(unroll(cell, params, xs, start, reverse=reverse)[1]))
+
+    def halves(params, xs, start):
+        parts = [xs[:2], xs[2:]][:: -1 if reverse else 1]
+        carry, one = unroll(cell, params, parts[0], start, reverse=reverse)
+        _, other = unroll(cell, params, parts[1], carry, reverse=reverse)
+        return jnp.sum(jnp.sin(one)) + jnp.sum(jnp.sin(other))
+
+    slopes = [jax.jit(jax.grad(run, (0, 1, 2)))(params, xs, start) for run in (halves, whole)]
+    close(*slopes)
+
+
+@dtypes
+@pytest.mark.parametrize("reverse", [False, True])
+def test_padding_is_invisible(reverse, dtype):
+    """Whatever stands in the padding, no value and no gradient knows of it, bit for bit."""
+    steps = 5
+    params, clean = drawn(LSTM, steps, dtype)
+    lengths = jnp.array([steps, 1, 3])
+    valid = (jnp.arange(steps)[:, None] < lengths)[..., None]
+    nudge = jax.tree.map(lambda leaf: noise(3, *leaf.shape).astype(dtype) * 0.1, zero_nudge(LSTM, params, clean))
+    start = random_carry(LSTM, params, B)
+
+    @jax.jit
+    def run(params, xs, start, nudge):
+        def loss(params, xs, start, nudge):
+            carry, ys = unroll(LSTM, params, xs, start, lengths=lengths, reverse=reverse, nudge=nudge)
+            return jnp.sum(jnp.sin(ys)) + jnp.sum(carry.c**2), (carry, ys)
+
+        return jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True)(params, xs, start, nudge)
+
+    clean_run = run(params, jnp.where(valid, clean, 0), start, nudge)
+    for garbage in (jnp.nan, jnp.inf, -1e30):
+        dirty_run = run(params, jnp.where(valid, clean, jnp.asarray(garbage, dtype)), start, nudge)
+        equal(dirty_run, clean_run)
+    (_, (_, ys)), (_, input_slopes, _, nudge_slopes) = clean_run
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(dirty_run))
+    for leaf in (ys, input_slopes, *jax.tree.leaves(nudge_slopes)):
+        assert not jnp.where(valid, 0, leaf).any()
+    assert jnp.where(valid, input_slopes != 0, True).all()
+
+
+def test_nudges_in_the_padding_are_invisible():
+    params, xs = drawn(LSTM, 5)
+    lengths = jnp.array([5, 1, 3])
+    late = (jnp.arange(5)[:, None] >= lengths)[..., None]
+    nudge = jax.tree.map(lambda leaf: jnp.where(late, jnp.nan, leaf), zero_nudge(LSTM, params, xs))
+    calm = zero_nudge(LSTM, params, xs)
+    equal(jitted(LSTM, params, xs, lengths=lengths, nudge=nudge), jitted(LSTM, params, xs, lengths=lengths, nudge=calm))
+
+
+@spans
+@pytest.mark.parametrize("padded", [False, True])
+def test_reverse_is_each_sequence_reversed_by_hand(steps, padded):
+    params, xs = drawn(LSTM, steps)
+    lengths = some_lengths(steps) if padded else None
+    start = random_carry(LSTM, params, B)
+    carry, ys = jitted(LSTM, params, xs, start, lengths=lengths, reverse=True)
+    for b, length in enumerate(lengths.tolist() if padded else [steps] * B):
+        alone, back = jitted(LSTM, params, xs[:length, b][::-1], take(start, b))
+        close((alone, back[::-1]), (take(carry, b), ys[:length, b]), EPS[jnp.float32])
+
+
+def test_the_carry_comes_out_as_it_went_in():
+    """Its dtype is kept, where the parameters have another; without steps past it, it is the last state."""
+    params, xs = drawn(LSTM, 4, jnp.bfloat16)
+    start = LSTM.initial_carry(random_params(LSTM, jnp.float32, D), (B,))
+    carry, _ = jitted(LSTM, params, xs, start)
+    assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype(jnp.float32)}
+    params, xs = drawn(LSTM, 4)
+    carry, ys = jitted(LSTM, params, xs, lengths=jnp.array([4, 1, 3]))
+    close(carry.h, ys[jnp.array([3, 0, 2]), jnp.arange(B)])
+
+
+def test_vmap_over_parameters_is_a_network_a_seed():
+    seeds = [random_params(LSTM, jnp.float32, D, seed) for seed in range(3)]
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+    xs, lengths = noise(1, 8, B, D), jnp.array([8, 1, 5])
+    together = jax.jit(jax.vmap(lambda p: unroll(LSTM, p, xs, lengths=lengths)))(params)
+    for seed, alone in enumerate(seeds):
+        close(jitted(LSTM, alone, xs, lengths=lengths), take(together, seed), EPS[jnp.float32])
+
+
+def test_batches_of_any_shape():
+    params, xs, lengths = random_params(LSTM, jnp.float32, D), noise(1, 6, 2, 3, D), jnp.array([[1, 6, 3], [2, 4, 5]])
+    carry, ys = jitted(LSTM, params, xs, lengths=lengths)
+    flat_carry, flat = jitted(LSTM, params, xs.reshape(6, 6, D), lengths=lengths.reshape(6))
+    close((carry.h.reshape(6, H), ys.reshape(6, 6, H)), (flat_carry.h, flat), EPS[jnp.float32])
+
+
+def explicit_adjoints(slopes, by_output, by_end):
+    """Σ_k (∂y_k/∂s_k · J_{k-1} ... J_t)ᵀ ∂L/∂y_k + (J_{T-1} ... J_t)ᵀ ∂L/∂s_T for every t, product by product.
+
+    Args:
+        slopes: pairs (J_t [S, S], ∂y_t/∂s_t [H, S]), s_t being the carry that enters step t.
+        by_output: ∂L/∂y [T, H].
+        by_end: ∂L/∂s_T [S], s_T being the carry that leaves the last step.
+    """
+    rows = []
+    for t in range(len(slopes)):
+        product, total = np.eye(by_end.size), np.zeros(by_end.size)
+        for (of_state, of_output), slope in zip(slopes[t:], by_output[t:]):
+            total = total + (of_output @ product).T @ slope
+            product = of_state @ product
+        rows.append(total + product.T @ by_end)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("cell", [LSTM, gru(H), rnn(H)], ids=["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_nudge_is_the_product_of_jacobians(cell, reverse, float64):
+    """Dense matrices that do not commute; padded sequences, each with products over its own steps."""
+    steps, lengths = 6, np.array([6, 1, 4])
+    params, xs = drawn(cell, steps, jnp.float64)
+    start, v = random_carry(cell, params, B), np.asarray(noise(7, steps, B, H))
+    unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], start))[1]
+    flat = jax.vmap(jax.vmap(lambda carry: ravel_pytree(carry)[0]))  # [T, B, ...] -> [T, B, S]
+
+    def flat_step(s, x):
+        after, y = cell.step(params, unravel(s), x)
+        return ravel_pytree(after)[0], y
+
+    @jax.jit
+    def probe(weight, by_end):
+        """What entered each step, its Jacobians, the outputs, and the gradient of the nudge."""
+
+        def loss(nudge):
+            carry, ys = unroll(cell, params, xs, start, lengths=lengths, reverse=reverse, nudge=nudge)
+            return jnp.sum(weight[..., None] * v * jnp.tanh(ys)) + by_end * jnp.sum(carry.h * v[0])
+
+        _, (entering, ys) = unroll(recording(cell), params, xs, start, lengths=lengths, reverse=reverse)
+        slopes = jax.vmap(jax.vmap(jax.jacobian(flat_step)))(flat(entering), xs)
+        return slopes, ys, flat(jax.grad(loss)(zero_nudge(cell, params, xs)))
+
+    last = np.zeros((steps, B))
+    last[np.zeros(B, int) if reverse else lengths - 1, np.arange(B)] = 1
+    for weight, by_end in [(last, 0.0), (np.ones((steps, B)), 0.0), (np.zeros((steps, B)), 1.0)]:
+        (of_state, of_output), ys, found = jax.tree.map(np.asarray, probe(weight, by_end))
+        by_output = weight[..., None] * v * (1 - np.tanh(ys) ** 2)
+        for b, length in enumerate(lengths):
+            order = list(range(length))[:: -1 if reverse else 1]
+            by_final = np.zeros(found.shape[-1])
+            by_final[:H] = by_end * v[0, b]  # h is the first part of every carry here
+            slopes = [(of_state[t, b], of_output[t, b]) for t in order]
+            expected = explicit_adjoints(slopes, [by_output[t, b] for t in order], by_final)
+            np.testing.assert_allclose(found[order, b], expected, rtol=1e-10, atol=1e-14)
+            assert not found[length:, b].any()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 30])
+def test_the_nudge_of_a_linear_cell_is_a_matrix_power(steps, float64):
+    """h_t = x W_x + h_{t-1} W_h + b: dL/dh_{t-1} = W_h^(n-t) v for L = v · y_{n-1}, n steps long."""
+    cell, draw = rnn(H, activation="identity"), np.random.default_rng(0).normal
+    w_h = draw(size=(H, H)) / 2
+    params = RNNParams(*map(jnp.asarray, (draw(size=(D, H)), w_h, draw(size=H))))
+    xs, v = jnp.asarray(draw(size=(steps, B, D))), draw(size=H)
+    lengths = np.array([steps, 1, (steps + 1) // 2])
+
+    def loss(nudge, every):
+        _, ys = unroll(cell, params, xs, lengths=jnp.asarray(lengths), nudge=nudge)
+        return jnp.sum(ys @ v) if every else jnp.sum(ys[lengths - 1, np.arange(B)] @ v)
+
+    for every in (False, True):
+        found = np.asarray(jax.jit(jax.grad(loss), static_argnums=1)(zero_nudge(cell, params, xs), every).h)
+        for b, n in enumerate(lengths):
+            for t in range(steps):
+                powers = range(1, n - t + 1) if every else range(n - t, n - t + 1) if t < n else []
+                expected = sum((np.linalg.matrix_power(w_h, k) @ v for k in powers), np.zeros(H))
+                np.testing.assert_allclose(found[t, b], expected, rtol=1e-10, atol=1e-14)
+
+
+def test_the_first_nudge_is_the_initial_carry(float64):
+    params, xs = drawn(LSTM, 5, jnp.float64)
+    start = random_carry(LSTM, params, B)
+
+    def loss(nudge, start):
+        return jnp.sum(unroll(LSTM, params, xs, start, nudge=nudge)[1] ** 2)
+
+    by_nudge, by_start = jax.jit(jax.grad(loss, (0, 1)))(zero_nudge(LSTM, params, xs), start)
+    close(take(by_nudge, 0), by_start)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_nudge_moves_the_carry_that_enters(reverse):
+    """A push of step t alone does what a changed carry at the start of the rest does."""
+    params, xs = drawn(LSTM, 6)
+    push = random_carry(LSTM, params, B)
+    nudge = jax.tree.map(lambda zero, leaf: zero.at[2].set(leaf), zero_nudge(LSTM, params, xs), push)
+    carry, ys = jitted(LSTM, params, xs, nudge=nudge, reverse=reverse)
+    before, rest = (xs[3:], xs[:3]) if reverse else (xs[:2], xs[2:])
+    middle, first = jitted(LSTM, params, before, reverse=reverse)
+    end, second = jitted(LSTM, params, rest, jax.tree.map(jnp.add, middle, push), reverse=reverse)
+    close((carry, ys), (end, jnp.concatenate([second, first] if reverse else [first, second])), EPS[jnp.float32])
+
+
+def test_second_order(float64):
+    """The gradient of a gradient, as one who trains on adjoints needs it."""
+    cell = rnn(2)
+    params, xs, lengths = random_params(cell, jnp.float64, D), noise(1, 3, 2, D), jnp.array([3, 2])
+
+    @jax.jit
+    def loss(params, xs, nudge):
+        return jnp.sum(jnp.sin(unroll(cell, params, xs, lengths=lengths, nudge=nudge)[1]))
+
+    check_grads(loss, (params, xs, zero_nudge(cell, params, xs)), order=2, modes=("rev",))
+
+
+def test_recording_tells_the_carries_that_enter():
+    params, xs = drawn(LSTM, 4)
+    start = random_carry(LSTM, params, B)
+    carry, (entering, ys) = jitted(recording(LSTM), params, xs, start)
+    close((carry, ys), jitted(LSTM, params, xs, start))
+    close(take(entering, 0), start)
+    close(take(entering, 3), jitted(LSTM, params, xs[:3], start)[0], EPS[jnp.float32])
+
+
+def test_zero_nudge_has_the_form_of_the_carry_at_every_step():
+    params, xs = drawn(LSTM, 4, jnp.bfloat16)
+    zeros, carry = zero_nudge(LSTM, params, xs), LSTM.initial_carry(params, (B,))
+    assert jax.tree.structure(zeros) == jax.tree.structure(carry)
+    assert all(leaf.shape == (4, B, H) and leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(zeros))
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ({"strategy": "fast"}, "strategy='fast'; expected 'auto' or one of 'scan'"),
+        ({"lengths": jnp.array([1, 2])}, r"lengths of shape \(2,\) for a batch of shape \(3,\)"),
+        ({"lengths": jnp.array(2)}, r"lengths of shape \(\)"),
+        ({"lengths": jnp.ones((4, B), int)}, r"lengths of shape \(4, 3\)"),
+    ],
+)
+def test_refusals(arguments, says):
+    params, xs = drawn(LSTM, 4)
+    with pytest.raises(UserError, match=says):
+        unroll(LSTM, params, xs, **arguments)
