@@ -1,9 +1,21 @@
-"""What every test stands on: the CPU, and 64-bit numbers where a test asks for them."""
+"""What every test stands on: the CPU as two devices, compiled programs shared, 64-bit numbers where asked for."""
+
+import os
+from pathlib import Path
 
 import jax
 import pytest
 
+# Most of the time of a small test is compilation. Equal programs are compiled once for all tests, for all
+# workers, and for the scripts that tests start.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 2)  # as the scripts do, for the layouts of the run axis
 
 
 @pytest.fixture

@@ -97,13 +97,17 @@ def a_step_takes_any_leading_axes(cell: Cell):
     """One call over [2, 5, D], vmap over both axes, and one sequence at a time give the same."""
     params, x = random_params(cell), noise(1, BATCH, 5, INPUT)
     carry = random_carry(cell, params, BATCH, 5)
-    step = jax.jit(cell.step)
-    whole = step(params, carry, x)
-    mapped = jax.jit(jax.vmap(jax.vmap(cell.step, (None, 0, 0)), (None, 0, 0)))(params, carry, x)
+    places = [(0, 0), (BATCH - 1, 3)]
+
+    @jax.jit
+    def three_ways(params, carry, x):
+        mapped = jax.vmap(jax.vmap(cell.step, (None, 0, 0)), (None, 0, 0))(params, carry, x)
+        alone = [cell.step(params, jax.tree.map(lambda leaf, at=at: leaf[at], carry), x[at]) for at in places]
+        return cell.step(params, carry, x), mapped, alone
+
+    whole, mapped, alone = three_ways(params, carry, x)
     close(mapped, whole)
-    for i, j in [(0, 0), (BATCH - 1, 3)]:
-        alone = step(params, jax.tree.map(lambda leaf, at=(i, j): leaf[at], carry), x[i, j])
-        close(alone, jax.tree.map(lambda leaf, at=(i, j): leaf[at], whole))
+    close(alone, [jax.tree.map(lambda leaf, at=at: leaf[at], whole) for at in places])
 
 
 def scan_is_the_loop_and_jit_changes_nothing(cell: Cell):

@@ -29,8 +29,10 @@ def test_against_the_jacobian_of_the_whole_run(float64, cell, reverse):
     def after(params):
         """The states that each step leaves [T, B, H], in the places of their inputs."""
         last, (entering, _) = unroll(recording(way.cell), params, xs, lengths=lengths, reverse=reverse)
-        joined = (lambda e, s: [s[None], e[:-1]]) if reverse else (lambda e, s: [e[1:], s[None]])
-        return components(jax.tree.map(lambda e, s: jnp.concatenate(joined(e, s)), entering, last))
+        steps = jnp.arange(5)[:, None]
+        final = (steps == 0 if reverse else steps == lengths - 1)[..., None]
+        shift = lambda e, s: jnp.where(final, s, jnp.roll(e, 1 if reverse else -1, 0))  # noqa: E731
+        return components(jax.tree.map(shift, entering, last))
 
     def mean_square(values, t):
         return np.mean([np.sum(values[t, b] ** 2) for b in range(3) if t < lengths[b]])

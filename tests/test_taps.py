@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contract import noise
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.cells.gru import gru
@@ -23,7 +24,9 @@ FORMS = [
 
 def begin(form, steps=4):
     cell = spec.build(form, [cells], Cell)
-    return cell, cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (steps, 5, 2))
+    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: cell.init(jax.random.key(0), 2)))
+    params = jax.tree.unflatten(tree, [0.7 * noise(seed, *leaf.shape) for seed, leaf in enumerate(leaves)])
+    return cell, params, noise(99, steps, 5, 2)
 
 
 def test_the_names_that_cells_offer():

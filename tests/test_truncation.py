@@ -4,20 +4,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contract import noise
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.states import flat_size, flat_step
 from seqjax.gradients.truncation import truncated_unroll, truncation_bias
 
 
-def begin(form, steps, batch=2):
+def begin(form, steps=6, batch=2):
+    """A cell, parameters without a zero in them, and inputs [T, B, 2]."""
     cell = spec.build(form, [cells], Cell)
-    params = cell.init(jax.random.key(0), 2)
-    return cell, params, jax.random.normal(jax.random.key(1), (steps, batch, 2))
+    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: cell.init(jax.random.key(0), 2)))
+    params = jax.tree.unflatten(tree, [0.7 * noise(seed, *leaf.shape) for seed, leaf in enumerate(leaves)])
+    return cell, params, noise(99, steps, batch, 2)
 
 
 def weigh(ys):
-    return jnp.sum(jax.random.normal(jax.random.key(2), ys.shape) * ys)
+    return jnp.sum(noise(98, *ys.shape) * ys)
 
 
 def gradient(cell, params, xs, **options):
@@ -31,14 +34,15 @@ def close(one, other):
 def by_jacobians(cell, params, xs, window, stride, lengths):
     """Σ_t Σ_s ∂L/∂y_t ∂y_t/∂s_{t-1} J_{t-1} ... J_{s+1} ∂s_s/∂θ over the s that the block of t reaches."""
     theta, restore = jax.flatten_util.ravel_pytree(params)
-    jacobians = jax.jit(jax.jacobian(lambda theta, s, x: flat_step(cell, restore(theta))(s, x), (0, 1)))
-    ys_bar = jax.random.normal(jax.random.key(2), (*xs.shape[:2], 2))
+    step = jax.jit(lambda theta, s, x: flat_step(cell, restore(theta))(s, x))
+    jacobians, xs = jax.jit(jax.jacobian(step, (0, 1))), np.asarray(xs)
+    ys_bar = np.asarray(noise(98, *xs.shape[:2], 2))
     total = np.zeros_like(theta)
     for b in range(xs.shape[1]):
-        states, tape = [jnp.zeros(flat_size(cell, params))], []
+        states, tape = [np.zeros(flat_size(cell, params))], []
         for t in range(xs.shape[0] if lengths is None else int(lengths[b])):
             tape.append(jax.tree.map(np.asarray, jacobians(theta, states[-1], xs[t, b])))
-            states.append(flat_step(cell, params)(states[-1], xs[t, b])[0])
+            states.append(np.asarray(step(theta, states[-1], xs[t, b])[0]))
         for t, (_, (y_theta, y_state)) in enumerate(tape):
             total += np.asarray(ys_bar[t, b]) @ y_theta
             row = np.asarray(ys_bar[t, b]) @ y_state
@@ -49,8 +53,8 @@ def by_jacobians(cell, params, xs, window, stride, lengths):
     return restore(total)
 
 
-@pytest.mark.parametrize("window, stride", [(3, 1), (3, 2), (3, 3), (1, 1), (5, 3), (6, 4), (7, 7)])
-@pytest.mark.parametrize("lengths", [None, [7, 2], [1, 5]])
+@pytest.mark.parametrize("window, stride", [(3, 1), (3, 2), (3, 3), (1, 1), (5, 3), (6, 4)])
+@pytest.mark.parametrize("lengths", [None, [7, 2]])
 def test_against_products_of_jacobians(window, stride, lengths, float64):
     """The Jacobians of an LSTM do not commute, so the order of the product counts."""
     cell, params, xs = begin("lstm(hidden=2)", 7)
@@ -73,7 +77,7 @@ def test_a_stride_of_the_window_is_chunks_with_the_carry_handed_on(steps, float6
     close(gradient(cell, params, xs, window=3), jax.jit(jax.grad(chunks))(params))
 
 
-@pytest.mark.parametrize("window, stride", [(1, 1), (2, 1), (5, 2), (8, 3), (8, 8), (20, 3)])
+@pytest.mark.parametrize("window, stride", [(1, 1), (5, 2), (8, 3), (20, 3)])
 def test_what_is_dropped_has_a_closed_form(window, stride, float64):
     """h_t = w h_{t-1} + x_t with x = 1, L = Σ_t h_t: step s adds w^{t-s} h_{s-1} to dh_t/dw, or is too far back."""
     step = lambda w, h, x: (w * h + x, w * h + x)  # noqa: E731
@@ -89,9 +93,7 @@ def test_what_is_dropped_has_a_closed_form(window, stride, float64):
     np.testing.assert_allclose(slope(jnp.array(w)), wanted, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "steps, window, stride", [(1, 1, 1), (2, 1, 1), (2, 2, 1), (9, 4, 2), (9, 4, 4), (9, 9, 2), (9, 50, 50)]
-)
+@pytest.mark.parametrize("steps, window, stride", [(1, 1, 1), (2, 1, 1), (9, 4, 3), (9, 50, 50)])
 @pytest.mark.parametrize("lengths", [None, [1, 2]])
 def test_values_and_carries_are_those_of_unroll_bit_for_bit(steps, window, stride, lengths):
     cell, params, xs = begin("lstm(hidden=3)", steps)
@@ -102,16 +104,16 @@ def test_values_and_carries_are_those_of_unroll_bit_for_bit(steps, window, strid
 
 def test_a_window_of_all_steps_is_the_full_gradient(float64):
     cell, params, xs = begin("lstm(hidden=3)", 6)
-    full = jax.grad(lambda p: weigh(unroll(cell, p, xs)[1]))(params)
-    for window, stride in [(6, 6), (6, 1), (6, 4), (100, 7)]:
+    full = jax.jit(jax.grad(lambda p: weigh(unroll(cell, p, xs)[1])))(params)
+    for window, stride in [(6, 4), (100, 7)]:
         close(gradient(cell, params, xs, window=window, stride=stride), full)
     shorter = gradient(cell, params, xs, window=5, stride=1)
-    assert np.abs(shorter.w_h - full.w_h).max() > 1e-4
+    assert np.abs(shorter.w_x - full.w_x).max() > 1e-4
 
 
 @pytest.mark.parametrize("lengths, reached", [(None, [7, 7]), ([7, 3], [7, 3])])
 def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths, reached, float64):
-    """The carry after the last step reaches back to where its block's window begins, and to the one given if that is 0."""
+    """The last carry reaches back to where its block's window begins, and to the carry given where that is 0."""
     cell, params, xs = begin("gru(hidden=2)", 7)
     lengths = None if lengths is None else jnp.array(lengths)
     start = jax.tree.map(lambda leaf: leaf + 0.4, cell.initial_carry(params, (2,)))
@@ -125,7 +127,7 @@ def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths
             for t in range(steps):
                 h = jax.lax.stop_gradient(h) if t == cut and t > 0 else h
                 h = cell.step(params, h, xs[t, b])[0]
-            total += jnp.sum(jax.random.normal(jax.random.key(2), (2, 2))[b] * h.h)
+            total += jnp.sum(noise(98, 2, 2)[b] * h.h)
         return total
 
     found, wanted = (jax.jit(jax.grad(each, (0, 1)))(params, start) for each in (run, by_hand))
@@ -141,17 +143,15 @@ def test_state_carried_over_calls_is_one_call(float64):
         _, second = truncated_unroll(cell, params, xs[4:], jax.lax.stop_gradient(carry), window=2)
         return weigh(jnp.concatenate([first, second]))
 
-    close(jax.grad(in_two)(params), gradient(cell, params, xs, window=2))
+    close(jax.jit(jax.grad(in_two))(params), gradient(cell, params, xs, window=2))
 
 
 def test_one_sequence_without_a_batch_axis(float64):
     cell, params, xs = begin("gru(hidden=2)", 7, batch=1)
     lengths = jnp.array([5])
     both = gradient(cell, params, xs, window=3, stride=2, lengths=lengths)
-    alone = jax.grad(
-        lambda p: weigh(truncated_unroll(cell, p, xs[:, 0], window=3, stride=2, lengths=lengths[0])[1][:, None])
-    )(params)
-    close(alone, both)
+    run = lambda p: weigh(truncated_unroll(cell, p, xs[:, 0], window=3, stride=2, lengths=lengths[0])[1][:, None])  # noqa: E731
+    close(jax.jit(jax.grad(run))(params), both)
 
 
 def test_padding_takes_part_in_nothing(float64):
@@ -185,10 +185,8 @@ def test_the_bias_of_truncation_is_a_number(float64):
 
 def test_the_bias_of_gradients_below_the_square_root_of_float32():
     cell, params, xs = begin("gru(hidden=3)", 4)
-    some, tiny = (
-        truncation_bias(cell, params, xs, lambda ys, scale=scale: scale * weigh(ys), (1, 2)) for scale in (1.0, 1e-30)
-    )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), tiny, some)
+    run = jax.jit(lambda p, scale: truncation_bias(cell, p, xs, lambda ys: scale * weigh(ys), (2,)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), run(params, 1e-30), run(params, 1.0))
 
 
 @pytest.mark.parametrize(

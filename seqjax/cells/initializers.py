@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -28,7 +29,7 @@ def recurrent(key: Array, hidden: int, gates: int, kind: Recurrent, scale: float
         "normal": lambda k: scale * jax.random.normal(k, shape) / hidden**0.5,
         "uniform": lambda k: jax.random.uniform(k, shape, minval=-scale, maxval=scale),
     }[kind]
-    return jnp.concatenate([make(k) for k in jax.random.split(key, gates)], axis=-1)
+    return _side_by_side(make, key, gates)
 
 
 def inputs(key: Array, input_size: int, hidden: int, gates: int, kind: Input, scale: float) -> Array:
@@ -46,7 +47,12 @@ def inputs(key: Array, input_size: int, hidden: int, gates: int, kind: Input, sc
         "normal": lambda k: scale * jax.random.normal(k, shape),
         "uniform": lambda k: jax.random.uniform(k, shape, minval=-scale, maxval=scale),
     }[kind]
-    return jnp.concatenate([make(k) for k in jax.random.split(key, gates)], axis=-1)
+    return _side_by_side(make, key, gates)
+
+
+def _side_by_side(make: Callable[[Array], Array], key: Array, gates: int) -> Array:
+    """One block [n, H] a gate, each from a key of its own: [n, gates·H]."""
+    return jnp.concatenate(jax.vmap(make)(jax.random.split(key, gates)), axis=-1)
 
 
 def chrono(key: Array, hidden: int, max_lag: float) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -54,26 +56,39 @@ def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) ->
         )
     module = known[cell](features=hidden, **options)
 
-    def start(key: Array, batch_shape: tuple[int, ...]) -> PyTree:
-        return named(module.initialize_carry(key, (*batch_shape, 1)))
-
-    def named(carry: PyTree) -> PyTree:
-        return MemoryCarry(*carry) if isinstance(carry, tuple) else HiddenCarry(carry)
-
-    def bare(carry: PyTree) -> PyTree:
-        return tuple(carry) if isinstance(carry, MemoryCarry) else carry.h
-
     def init(key: Array, input_size: int) -> PyTree:
-        x = jnp.zeros((1, input_size))
-        return module.init(key, bare(start(key, (1,))), x)["params"]
+        return module.init(key, bare(start(module, key, (1,))), jnp.zeros((1, input_size)))["params"]
 
     def initial_carry(params: PyTree, batch_shape: tuple[int, ...]) -> PyTree:
         dtype = jnp.result_type(*jax.tree.leaves(params))
-        return jax.tree.map(lambda leaf: leaf.astype(dtype), start(jax.random.key(0), batch_shape))
+        carry = start(module, jax.random.key(0), batch_shape)
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
 
-    def step(params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
-        """The Flax cell's own step."""
-        after, y = module.apply({"params": params}, bare(carry), x)
-        return named(after), y
+    return Cell(init, initial_carry, bound_step(module))
 
-    return Cell(init, initial_carry, step)
+
+def linen_step(module: nn.RNNCellBase, params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
+    """The Flax cell's own step."""
+    after, y = module.apply({"params": params}, bare(carry), x)
+    return named(after), y
+
+
+def start(module: nn.RNNCellBase, key: Array, batch_shape: tuple[int, ...]) -> PyTree:
+    """The Flax cell's own initial carry, its states by name."""
+    return named(module.initialize_carry(key, (*batch_shape, 1)))
+
+
+def named(carry: PyTree) -> PyTree:
+    """Flax's carry with names for its states."""
+    return MemoryCarry(*carry) if isinstance(carry, tuple) else HiddenCarry(carry)
+
+
+def bare(carry: PyTree) -> PyTree:
+    """The carry as Flax has it."""
+    return tuple(carry) if isinstance(carry, MemoryCarry) else carry.h
+
+
+@functools.cache
+def bound_step(module: nn.RNNCellBase) -> Callable[..., tuple[PyTree, Array]]:
+    """One function object a Flax cell, so that equal cells share one compiled program."""
+    return functools.partial(linen_step, module)

@@ -210,7 +210,9 @@ def spectral_radius(w_h: Array, method: str = "auto") -> Array:
     return jnp.exp((power.log + jnp.log(norm)) / 2**SQUARINGS)
 
 
-def _require_small(way: Direction, instead: str = "") -> None:
+def _require_small(
+    way: Direction, instead: str = "; products with them, as in adjoints and singular_values(k=...), have no limit"
+) -> None:
     size = flat_size(way.cell, way.params)
     if size > EXACT_LIMIT:
         raise UserError(f"a carry of {size} numbers; dense Jacobians are for at most {EXACT_LIMIT}{instead}")

@@ -59,7 +59,7 @@ def step_gradients(
     The sum is exact for the carry that the sequence started from: what reaches parameters through a
     learned initial carry belongs to no step. Norms are taken per sequence, as a norm of the batch's
     sum would let signs cancel; the share tells what is left of them in that sum. Numbers [T, |W|]
-    are never held: at most HELD of them, or one sequence's gradient. (Werbos 1990; the split by the
+    are never held: at most HELD, or one sequence's gradient if that is more. (Werbos 1990; the split by the
     step: Pascanu, Mikolov & Bengio 2013, eq. 4, summed over the later losses)
 
     Args:
@@ -75,6 +75,8 @@ def step_gradients(
     Raises:
         UserError: a width that the blocks do not divide, or a block named like a leaf.
     """
+    blocks = _known_blocks(way, xs.shape[-1]) if blocks is None else tuple(blocks)
+    cut = _cutter(way.params, blocks)
     steps = jnp.arange(xs.shape[0])[:, None]
     deltas, _ = adjoints(way, carries, xs, ys_bar, lengths)
     leaving = jax.tree.map(lambda leaf: _neighbour(leaf, way.reverse), deltas)
@@ -86,8 +88,6 @@ def step_gradients(
     size = log_norm(bars, log)
     top = jnp.where(jnp.isfinite(jnp.max(size)), jnp.max(size), 0.0)
     log = jnp.where(size == -jnp.inf, top, log)  # a zero has no scale of its own
-    blocks = _known_blocks(way, xs.shape[-1]) if blocks is None else tuple(blocks)
-    cut = _cutter(way.params, blocks)
 
     def pull(carry: PyTree, x: Array, bars: PyTree) -> PyTree:
         after, back = jax.vjp(lambda params: way.cell.step(params, carry, x), way.params)

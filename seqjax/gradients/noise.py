@@ -109,7 +109,7 @@ class Truncation(NamedTuple):
     """The gradient of the cells' parameters by truncated backpropagation, against the full one.
 
     windows:     [K]
-    cosine:      [K], 1 where the window is as long as the sequences
+    cosine:      [K], 1 where the window is as long as the sequences; NaN where a gradient is 0
     log10_ratio: [K], log10 of ‖truncated‖ / ‖full‖
     """
 
@@ -147,25 +147,20 @@ def truncation(
         grads = jax.grad(lambda params: loss(_outputs(model, params, batch, window), batch))(params)
         return jax.tree.leaves([[way.params for way in layer] for layer in model.layers(grads)])
 
-    def compare(full: list[Array], window: Array) -> tuple[list[Array], tuple[Array, Array]]:
-        cut = gradient(window)
-        full = jax.tree.map(lambda new, old: jnp.where(window == longest, new, old), cut, full)
-        tops = [jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves])) for leaves in (cut, full)]
-        (a, a_top), (b, b_top) = (
-            ([leaf / jnp.where(top > 0, top, 1.0) for leaf in leaves], top) for leaves, top in zip((cut, full), tops)
-        )
-        dot, aa, bb = (sum(jnp.sum(x * y) for x, y in zip(*pair)) for pair in ((a, b), (a, a), (b, b)))
-        ratio = jnp.log10(a_top) - jnp.log10(b_top) + 0.5 * (jnp.log10(aa) - jnp.log10(bb))
-        return full, (dot / jnp.sqrt(aa * bb), ratio)
+    def unit(leaves: list[Array]) -> tuple[list[Array], Array]:
+        size = log_norm(leaves, jnp.zeros(()))
+        top = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
+        return [leaf / top * jnp.exp(jnp.log(top) - size) for leaf in leaves], size
 
-    # The full gradient is the window T, first in the same loop: equal windows give equal bits.
-    longest = batch.inputs.shape[0]
-    ks = jnp.minimum(jnp.array([longest, *windows]), longest)
-    zeros = jax.tree.leaves(
-        [[jax.tree.map(jnp.zeros_like, way.params) for way in layer] for layer in model.layers(params)]
-    )
-    _, (cosine, ratio) = jax.lax.scan(compare, zeros, ks)
-    return Truncation(jnp.array(windows), cosine[1:], ratio[1:])
+    full, full_size = unit(gradient(jnp.asarray(batch.inputs.shape[0])))
+
+    def compare(window: Array) -> tuple[Array, Array]:
+        cut, size = unit(gradient(window))
+        apart = sum(jnp.sum((a - b) ** 2) for a, b in zip(cut, full))
+        return 1 - apart / 2, (size - full_size) / LN10  # a·b of unit vectors, exact where they are one
+
+    ks = jnp.asarray(windows)
+    return Truncation(ks, *jax.lax.map(compare, ks))
 
 
 def _outputs(model: Model, params: PyTree, batch: Batch, window: Array) -> Array:

@@ -33,10 +33,10 @@ def rtrl_start(cell: Cell, params: PyTree, batch_size: int) -> Influence:
     Raises:
         UserError: B · n · |θ| above LIMIT, or a carry that is not of floating point.
     """
-    carry = jax.eval_shape(lambda params: cell.initial_carry(params, (batch_size,)), params)
+    carry, shapes = jax.eval_shape(lambda params: (cell.initial_carry(params, (batch_size,)), params), params)
     require_floats(carry)
     n = sum(leaf.size for leaf in jax.tree.leaves(carry)) // batch_size
-    count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     if batch_size * n * count > LIMIT:
         raise UserError(
             f"{batch_size} sequences x {n} numbers in the carry x {count} parameters; RTRL keeps at most {LIMIT} "
