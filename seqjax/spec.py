@@ -15,6 +15,7 @@ import inspect
 import pkgutil
 import types
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -39,7 +40,9 @@ def parse(text: str) -> Spec:
         raise UserError(f"a spec of {len(text)} characters; at most {MAX_CHARACTERS} are read")
     form = "expected a name, or a name with keyword arguments, as in 'lstm(hidden=128)'"
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():  # of a backslash that escapes nothing, as in a Windows path
+            warnings.simplefilter("ignore")
+            node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{text!r} does not parse; {form}") from error
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
@@ -56,8 +59,9 @@ def parse(text: str) -> Spec:
             raise UserError(f"{text!r} gives {keyword.arg!r} twice")
         try:
             arguments[keyword.arg] = ast.literal_eval(keyword.value)
+            ast.literal_eval(repr(arguments[keyword.arg]))  # 1e999 and ... have no text that parses again
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-            shown = ast.get_source_segment(text.strip(), keyword.value)
+            shown = " ".join(ast.get_source_segment(text.strip(), keyword.value).split())
             raise UserError(
                 f"{keyword.arg}={shown} is not a plain value; expected a number, a 'text', "
                 "True, False, None or a tuple of them"
@@ -67,10 +71,11 @@ def parse(text: str) -> Spec:
 
 def split(text: str) -> list[Spec]:
     """'rnn();lstm(hidden=8)' -> the Specs between the semicolons, quoted ones left alone."""
-    parts, quote = [""], None
+    parts, quote, escaped = [""], None, False
     for character in text:
-        if character in "'\"":
+        if character in "'\"" and not escaped:
             quote = None if quote == character else quote or character
+        escaped = character == "\\" and not escaped
         if character == ";" and quote is None:
             parts.append("")
         else:
@@ -98,7 +103,7 @@ def factory(name: str, rooms: Sequence[types.ModuleType]) -> Callable[..., Any]:
         module_name, attribute = name.rsplit(".", 1)
         try:
             found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, RecursionError) as error:
             raise UserError(f"{name!r} cannot be imported: {error}") from error
         if not callable(found):
             raise UserError(f"{name!r} is not a function")
@@ -178,12 +183,11 @@ def _hints(make: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _dotted(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        before = _dotted(node.value)
-        return before and f"{before}.{node.attr}"
-    return None
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

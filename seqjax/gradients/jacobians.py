@@ -82,15 +82,15 @@ def adjoints_by_scan(
         return pull(y_bar.astype(y.dtype))[0]
 
     b = jax.vmap(jax.vmap(own))(flat(carries), xs, ys_bar.value)
-    maps = Scaled(jnp.swapaxes(jacobian, -1, -2), jnp.zeros_like(ys_bar.log))
-    pushes = Scaled(_keep_valid(b, jnp.zeros_like(b), lengths), ys_bar.log)
+    maps = _rescaled(Scaled(jnp.swapaxes(jacobian, -1, -2), jnp.zeros_like(ys_bar.log)))
+    pushes = _rescaled(Scaled(_keep_valid(b, jnp.zeros_like(b), lengths), ys_bar.log))
 
     def compose(first: tuple[Scaled, Scaled], then: tuple[Scaled, Scaled]) -> tuple[Scaled, Scaled]:
         (a1, b1), (a2, b2) = first, then
-        (product,), log = share_scale(Scaled(a2.value @ a1.value, a1.log + a2.log))
+        product = _rescaled(Scaled(a2.value @ a1.value, a1.log + a2.log))
         moved = Scaled((a2.value @ b1.value[..., None])[..., 0], a2.log + b1.log)
-        parts, b_log = share_scale(moved, b2)
-        return Scaled(product, log), Scaled(sum(parts), b_log)
+        parts, log = share_scale(moved, b2)
+        return product, Scaled(sum(parts), log)
 
     deltas = jax.lax.associative_scan(compose, (maps, pushes), reverse=not way.reverse)[1]
     return deltas._replace(value=_keep_valid(deltas.value, jnp.zeros_like(b), lengths))
@@ -201,11 +201,10 @@ def spectral_radius(w_h: Array, method: str = "auto") -> Array:
         return jnp.max(jnp.abs(jnp.linalg.eigvals(blocks)), -1)
 
     def square(_: Array, state: Scaled) -> Scaled:
-        (value,), log = share_scale(Scaled(state.value @ state.value, 2 * state.log))
-        return Scaled(value, log)
+        return _rescaled(Scaled(state.value @ state.value, 2 * state.log))
 
-    (value,), log = share_scale(Scaled(blocks, jnp.zeros(blocks.shape[:-2], w_h.dtype)))
-    power = jax.lax.fori_loop(0, SQUARINGS, square, Scaled(value, log))
+    start = _rescaled(Scaled(blocks, jnp.zeros(blocks.shape[:-2], w_h.dtype)))
+    power = jax.lax.fori_loop(0, SQUARINGS, square, start)
     norm = jnp.linalg.norm(power.value, axis=(-2, -1))
     return jnp.exp((power.log + jnp.log(norm)) / 2**SQUARINGS)
 
@@ -216,6 +215,12 @@ def _require_small(
     size = flat_size(way.cell, way.params)
     if size > EXACT_LIMIT:
         raise UserError(f"a carry of {size} numbers; dense Jacobians are for at most {EXACT_LIMIT}{instead}")
+
+
+def _rescaled(scaled: Scaled) -> Scaled:
+    """The same numbers, the largest magnitude in the value 1."""
+    (value,), log = share_scale(scaled)
+    return Scaled(value, log)
 
 
 def _keep_valid(values: Array, other: Array, lengths: Array | None) -> Array:
