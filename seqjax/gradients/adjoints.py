@@ -73,25 +73,37 @@ def model_adjoints(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
     Returns:
         A tuple (layers) of tuples (directions) of δ, leaves [T, B, ...].
     """
+    layers = model.layers(params)
+    tapes, ys = record(layers, model.encode(params, batch.inputs), batch.lengths)
     size = batch.inputs.shape[1]
-    layers, tapes = model.layers(params), []
-    xs = model.encode(params, batch.inputs)
+    ys_bar = jax.grad(lambda ys: size * loss(model.read(params, ys, batch.lengths), batch))(ys)
+    above, found = Scaled(ys_bar, jnp.zeros(ys_bar.shape[:2])), []
+    for layer, (xs, carries) in zip(reversed(layers), reversed(tapes)):
+        deltas, above = through(layer, xs, carries, above, batch.lengths)
+        found.append(deltas)
+    return tuple(reversed(found))
+
+
+Layers = tuple[tuple[Direction, ...], ...]
+
+
+def record(layers: Layers, xs: Array, lengths: Array | None) -> tuple[list[tuple[Array, list[PyTree]]], Array]:
+    """Run a stack: for each layer its inputs and each direction's entering carries; the top's ys."""
+    tapes = []
     for layer in layers:
-        runs = [
-            unroll(recording(way.cell), way.params, xs, lengths=batch.lengths, reverse=way.reverse)[1] for way in layer
-        ]
+        runs = [unroll(recording(way.cell), way.params, xs, lengths=lengths, reverse=way.reverse)[1] for way in layer]
         tapes.append((xs, [carries for carries, _ in runs]))
         xs = jnp.concatenate([ys for _, ys in runs], -1)
-    ys_bar = jax.grad(lambda ys: size * loss(model.read(params, ys, batch.lengths), batch))(xs)
-    above = Scaled(ys_bar, jnp.zeros(ys_bar.shape[:2]))
-    found: list[tuple[Scaled, ...]] = []
-    for layer, (xs, carries) in zip(reversed(layers), reversed(tapes)):
-        parts = jnp.split(above.value, len(layer), -1)
-        passes = [
-            adjoints(way, states, xs, Scaled(part, above.log), batch.lengths)
-            for way, states, part in zip(layer, carries, parts)
-        ]
-        found.append(tuple(delta for delta, _ in passes))
-        bars, log = share_scale(*(x_bar for _, x_bar in passes))
-        above = Scaled(sum(bars), log)
-    return tuple(reversed(found))
+    return tapes, xs
+
+
+def through(
+    layer: tuple[Direction, ...], xs: Array, carries: list[PyTree], ys_bar: Scaled, lengths: Array | None
+) -> tuple[tuple[Scaled, ...], Scaled]:
+    """From ∂L/∂ys of a layer, directions side by side, to each direction's δ, and ∂L/∂xs [T, B, D]."""
+    parts = jnp.split(ys_bar.value, len(layer), -1)
+    passes = [
+        adjoints(way, states, xs, Scaled(part, ys_bar.log), lengths) for way, states, part in zip(layer, carries, parts)
+    ]
+    bars, log = share_scale(*(x_bar for _, x_bar in passes))
+    return tuple(delta for delta, _ in passes), Scaled(sum(bars), log)

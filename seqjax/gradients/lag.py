@@ -12,10 +12,9 @@ import jax.numpy as jnp
 from seqjax.cells.gru import GRUParams
 from seqjax.cells.lstm import LSTMParams
 from seqjax.cells.taps import tap_names
-from seqjax.gradients.adjoints import adjoints
-from seqjax.gradients.norms import LN10, _log_mean, components
+from seqjax.gradients.adjoints import adjoints, record, through
+from seqjax.gradients.norms import LN10, components, log_mean
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
-from seqjax.gradients.sensitivity import record, through
 from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 
@@ -149,7 +148,7 @@ def model_step_gradients(
                 for way, states, part in zip(layer, carries, parts)
             )
         )
-        above = through(layer, xs, carries, above, batch.lengths)
+        _, above = through(layer, xs, carries, above, batch.lengths)
     return tuple(reversed(found))
 
 
@@ -171,7 +170,7 @@ def mean_log10(log10: Array, lengths: Array | None = None) -> Array:
     Only sequences that have the step count; NaN at a step that none has.
     """
     valid = jnp.ones(log10.shape, bool) if lengths is None else jnp.arange(log10.shape[0])[:, None] < lengths
-    return jnp.where(jnp.any(valid, 1), _log_mean(log10 * LN10, valid) / LN10, jnp.nan)
+    return jnp.where(jnp.any(valid, 1), log_mean(log10 * LN10, valid) / LN10, jnp.nan)
 
 
 def lag_histogram(

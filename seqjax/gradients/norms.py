@@ -47,8 +47,8 @@ def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
     valid = None if lengths is None else steps[:, None] < lengths
     last = whole[-1] if lengths is None else whole[lengths - 1, jnp.arange(whole.shape[1])]
     return GradientNorms(
-        {name: _log_mean(log, valid) / LN10 for name, log in logs.items()},
-        (_log_mean(whole[0], None) - _log_mean(last, None)) / LN10,
+        {name: log_mean(log, valid) / LN10 for name, log in logs.items()},
+        (log_mean(whole[0], None) - log_mean(last, None)) / LN10,
     )
 
 
@@ -60,7 +60,7 @@ def components(carry: PyTree) -> dict[str, Array]:
     return named
 
 
-def _log_mean(log: Array, valid: Array | None) -> Array:
+def log_mean(log: Array, valid: Array | None) -> Array:
     """ln of the mean over the last axis of exp(log), over the valid places."""
     if valid is None:
         return jax.nn.logsumexp(log, -1) - jnp.log(log.shape[-1])

@@ -8,13 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.gradients.adjoints import adjoints
+from seqjax.gradients.adjoints import Layers, record, through
 from seqjax.gradients.norms import LN10
-from seqjax.gradients.scaled import Scaled, log_norm, share_scale
-from seqjax.types import Array, Direction, PyTree, UserError
-from seqjax.unroll import recording, unroll
-
-Layers = tuple[tuple[Direction, ...], ...]
+from seqjax.gradients.scaled import Scaled, log_norm
+from seqjax.types import Array, Direction, UserError
 
 EXACT_UNITS = 256  # outputs, each of which costs the exact norm one backward pass
 HELD = 2**24  # numbers of ∂y/∂x, for all the outputs pulled back at a time
@@ -71,34 +68,11 @@ def input_sensitivity(
     def log_of(seed: Array) -> Array:
         bar = Scaled(places * seed, jnp.zeros((length, batch), ys.dtype))
         for layer, (inputs, carries) in zip(reversed(layers), reversed(tapes)):
-            bar = through(layer, inputs, carries, bar, lengths)
+            _, bar = through(layer, inputs, carries, bar, lengths)
         return log_norm(bar.value, bar.log)
 
     logs = jax.lax.map(log_of, seeds, batch_size=max(1, min(len(seeds), HELD // xs.size)))
     return 0.5 * jax.nn.logsumexp(2 * logs, 0) / LN10
-
-
-def record(layers: Layers, xs: Array, lengths: Array | None) -> tuple[list[tuple[Array, list[PyTree]]], Array]:
-    """Run a stack: for each layer its inputs and each direction's entering carries; the top's ys."""
-    tapes = []
-    for layer in layers:
-        runs = [unroll(recording(way.cell), way.params, xs, lengths=lengths, reverse=way.reverse)[1] for way in layer]
-        tapes.append((xs, [carries for carries, _ in runs]))
-        xs = jnp.concatenate([ys for _, ys in runs], -1)
-    return tapes, xs
-
-
-def through(
-    layer: tuple[Direction, ...], xs: Array, carries: list[PyTree], ys_bar: Scaled, lengths: Array | None
-) -> Scaled:
-    """From ∂L/∂ys of a layer, directions side by side, to ∂L/∂xs [T, B, D]."""
-    parts = jnp.split(ys_bar.value, len(layer), -1)
-    every = [
-        adjoints(way, states, xs, Scaled(part, ys_bar.log), lengths)[1]
-        for way, states, part in zip(layer, carries, parts)
-    ]
-    bars, log = share_scale(*every)
-    return Scaled(sum(bars), log)
 
 
 class Horizons(NamedTuple):
