@@ -168,9 +168,9 @@ def _rates(words: Sequence[str]) -> tuple[float, ...]:
 def _set_up_jax(several_runs: bool) -> None:
     """A compilation cache that outlives the process; on a CPU, the cores shared out among the runs.
 
-    Several runs: one host device a core, each with one thread, for the run axis to be dealt over.
-    Threads inside a matrix product as well would be slower (1.8 times, 8 LSTMs of 64 units on two
-    cores), and XLA's pool can then wait for itself. A single run has all threads to itself.
+    Several runs: one host device a core, each with one thread, for the run axis to be dealt over;
+    threads inside a matrix product as well were slower (`experiments.speed` measures it). A single
+    run has all threads to itself.
     """
     logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -56,8 +56,11 @@ def write_flow(prepared: Prepared, directory: Path, quantities: tuple[str, ...])
     place = int(np.flatnonzero(prepared.layout.slots == 0)[0])
     params = jax.tree.map(lambda leaf: leaf[place], jax.device_get(initialize(prepared).params))
     batch = probe_batch(task, prepared.program.data, prepared.config.probe_size)
-    found = jax.jit(lambda params, batch: flow(model, params, batch, task.loss, quantities))(params, batch)
-    rounded = jax.tree.map(lambda leaf: np.round(np.asarray(leaf, float), 5).tolist(), jax.device_get(found))
+    found = {}
+    for quantity in quantities:  # one after the other: XLA's pool on a CPU can wait for itself in two QRs at a time
+        measure = jax.jit(lambda params, batch, only=(quantity,): flow(model, params, batch, task.loss, only))
+        found |= jax.device_get(measure(params, batch))
+    rounded = jax.tree.map(lambda leaf: np.round(np.asarray(leaf, float), 5).tolist(), found)
     write_json(directory / "flow.json", rounded)
 
 

@@ -52,7 +52,7 @@ def inputs(key: Array, input_size: int, hidden: int, gates: int, kind: Input, sc
 
 def _side_by_side(make: Callable[[Array], Array], key: Array, gates: int) -> Array:
     """One block [n, H] a gate, each from a key of its own: [n, gates·H]."""
-    return jnp.concatenate(jax.vmap(make)(jax.random.split(key, gates)), axis=-1)
+    return jnp.concatenate([make(k) for k in jax.random.split(key, gates)], axis=-1)
 
 
 def chrono(key: Array, hidden: int, max_lag: float) -> Array:

@@ -177,12 +177,19 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
 
 
 def initialize(prepared: Prepared) -> RunState:
-    """The runs before their first step, as they lie on the run axis."""
+    """The runs before their first step, as they lie on the run axis.
+
+    They are made one by one. Orthogonal matrices need QR decompositions, and XLA on a CPU can wait for
+    itself for ever where several batches of them are decomposed at a time, as under vmap or on two
+    host devices (seen with JAX 0.10.2 on two cores).
+    """
     config, slots = prepared.config, prepared.layout.slots
-    runs = [config.runs[max(slot, 0)] for slot in slots]
-    seeds = np.array([run["seed"] for run in runs], np.int32)
-    rates = np.array([run["learning_rate"] for run in runs], np.float32)
-    return prepared.layout.over(lambda place: prepared.program.init(*place))((seeds, rates, slots >= 0))
+    init = jax.jit(prepared.program.init)
+    made = []
+    for slot in slots:
+        run = config.runs[max(slot, 0)]
+        made.append(jax.device_get(init(np.int32(run["seed"]), np.float32(run["learning_rate"]), slot >= 0)))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *made)
 
 
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
