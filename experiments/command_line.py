@@ -30,6 +30,7 @@ CONFIG_FLAGS = {
     "bidirectional": (flags.DEFINE_boolean, "read each sequence both ways"),
     "dropout": (flags.DEFINE_float, "share of outputs dropped between layers"),
     "embedding": (flags.DEFINE_integer, "width of a learned embedding of tokens; else one-hot"),
+    "strategy": (flags.DEFINE_string, "how cells run over time: auto, scan, checkpointed, associative, deer ..."),
     "optimizer": (flags.DEFINE_string, "spec of an optax optimizer, without its rate"),
     "schedule": (flags.DEFINE_string, "spec of an optax schedule that scales the rate"),
     "clip_norm": (flags.DEFINE_float, "clip gradients to this global norm; 0 for no clipping"),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqjax.types import Array, Cell, Direction, Model, PyTree, UserError
-from seqjax.unroll import unroll
+from seqjax.unroll import find_strategy, unroll
 
 
 class Surroundings(nn.Module):
@@ -51,6 +51,7 @@ def sequence_model(
     readout: Literal["every", "last"] = "every",
     tokens: bool = False,
     embedding: int | None = None,
+    strategy: str = "auto",
 ) -> Model:
     """A stack of one cell over the sequence, read by a linear layer.
 
@@ -70,11 +71,13 @@ def sequence_model(
             at the last valid step and, read backwards, from the output at the first.
         tokens: inputs are integers [T, B].
         embedding: width of the learned embedding of tokens; None for one-hot vectors.
+        strategy: how the cells run over time; see `unroll`.
 
     Raises:
-        UserError: fewer than one layer, dropout outside [0, 1), dropout in a single layer, or an
-            embedding of vectors.
+        UserError: fewer than one layer, dropout outside [0, 1), dropout in a single layer, an
+            embedding of vectors, or an unknown strategy.
     """
+    find_strategy(strategy)
     if layers < 1:
         raise UserError(f"layers={layers}; expected at least 1")
     if not 0 <= dropout < 1:
@@ -143,6 +146,7 @@ def sequence_model(
                     lengths=lengths,
                     reverse=way.reverse,
                     nudge=None if nudge is None else nudge[depth][number],
+                    strategy=strategy,
                 )
                 for number, way in enumerate(layer)
             ]

@@ -6,10 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from seqjax import cells, data, spec, tasks
 from seqjax.models import sequence_model
 from seqjax.training.optimizer import make_optimizer
 from seqjax.types import Cell, Model, Task, UserError
+from seqjax.unroll import find_strategy
 
 
 class Config(NamedTuple):
@@ -29,6 +33,7 @@ class Config(NamedTuple):
     bidirectional: bool = False
     dropout: float = 0.0
     embedding: int | None = None
+    strategy: str = "auto"
     optimizer: str = "adam"
     schedule: str | None = None
     clip_norm: float | None = 1.0
@@ -66,6 +71,10 @@ def check(config: Config) -> Config:
         if bound is not None and not bound > 0:
             raise UserError(f"--{name}={bound}; expected a positive number, or nothing for no clipping")
     make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
+    try:
+        find_strategy(config.strategy)
+    except UserError as error:
+        raise UserError(f"--{error}") from error
     return config
 
 
@@ -92,7 +101,12 @@ def build(config: Config) -> tuple[Task, Model]:
         readout=task.readout,
         tokens=task.tokens,
         embedding=config.embedding,
+        strategy=config.strategy,
     )
+    if config.strategy != "auto":  # not every one is for every cell
+        inputs = jnp.zeros((2, 1), jnp.int32) if task.tokens else jnp.zeros((2, 1, task.input_size))
+        run = lambda key: model.apply(model.init(key), inputs)  # noqa: E731
+        _named("--strategy", config.strategy, lambda: jax.eval_shape(run, jax.random.key(0)))
     return task, model
 
 

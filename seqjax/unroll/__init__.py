@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
+from seqjax import spec
 from seqjax.types import Array, Cell, PyTree, UserError
+from seqjax.unroll.associative import associative
+from seqjax.unroll.checkpointed import checkpointed
+from seqjax.unroll.newton import NewtonResult, deer, newton, quasi_deer
 from seqjax.unroll.recording import recording
 from seqjax.unroll.scan import scan
 
-__all__ = ["STRATEGIES", "recording", "unroll", "zero_nudge"]
+__all__ = ["STRATEGIES", "NewtonResult", "find_strategy", "newton", "recording", "unroll", "zero_nudge"]
 
-STRATEGIES = {"scan": scan}
+STRATEGIES = {
+    "scan": scan,
+    "checkpointed": checkpointed,
+    "associative": associative,
+    "deer": deer,
+    "quasi_deer": quasi_deer,
+}
 
 
 def unroll(
@@ -42,22 +56,43 @@ def unroll(
         lengths: steps that exist in each sequence [...], at least 1 and at most T; None for all T.
         reverse: read each sequence from its last valid step to its first. ys stay in their places.
         nudge: a pytree as `zero_nudge` makes it, each leaf [T, ...] and added to the carry.
-        strategy: 'auto', or one of STRATEGIES; every one gives the plain scan's numbers.
+        strategy: 'auto', or a spec of one of STRATEGIES; every one gives the plain scan's numbers.
+            'scan'          one step after the other
+            'checkpointed'  for long sequences, whose gradient keeps 'checkpointed(levels=3)' T^(1/3) steps
+            'associative'   all steps at once, for linear cells
+            'deer'          all at once by Newton's method, for any cell that forgets; the plain scan where
+                            that does not converge: 'deer(tolerance=1e-6, max_iterations=50, damping=0.5)'
+            'quasi_deer'    the same with diagonal Jacobians, for wider cells; `newton` tells how it went
 
     Returns:
         The carry after the last valid step, and ys [T, ..., H].
 
     Raises:
-        UserError: an unknown strategy, or lengths that do not have the batch's shape.
+        UserError: an unknown strategy or one that the cell is not for, or lengths that do not have
+            the batch's shape.
     """
-    if strategy != "auto" and strategy not in STRATEGIES:
-        raise UserError(f"strategy={strategy!r}; expected 'auto' or one of {', '.join(map(repr, STRATEGIES))}")
+    run = find_strategy(strategy)
     batch_shape = xs.shape[1:-1]
     if lengths is not None and jnp.shape(lengths) != batch_shape:
         raise UserError(f"lengths of shape {jnp.shape(lengths)} for a batch of shape {batch_shape}")
     if carry is None:
         carry = cell.initial_carry(params, batch_shape)
-    return STRATEGIES["scan" if strategy == "auto" else strategy](cell, params, xs, carry, lengths, reverse, nudge)
+    return run(cell, params, xs, carry, lengths, reverse, nudge)
+
+
+def find_strategy(text: str) -> Callable[..., tuple[PyTree, PyTree]]:
+    """What 'auto' or the spec of a strategy names, its options bound. Raises UserError."""
+    if text == "auto":
+        return scan
+    try:
+        found = spec.parse(text)
+        if found.name in STRATEGIES:
+            given = inspect.signature(scan).parameters
+            spec.check(found, STRATEGIES[found.name], list(given))
+            return functools.partial(STRATEGIES[found.name], **found.arguments)
+    except UserError as error:
+        raise UserError(f"strategy={text!r}: {error}") from error
+    raise UserError(f"strategy={text!r}; expected 'auto' or one of {', '.join(map(repr, STRATEGIES))}")
 
 
 def zero_nudge(cell: Cell, params: PyTree, xs: Array) -> PyTree:

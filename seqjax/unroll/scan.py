@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +21,11 @@ def scan(
 ) -> tuple[PyTree, PyTree]:
     """`unroll` by `jax.lax.scan`."""
     steps = jnp.arange(xs.shape[0])
+    return jax.lax.scan(scan_body(cell, params, lengths), carry, (steps, xs, nudge), reverse=reverse)
+
+
+def scan_body(cell: Cell, params: PyTree, lengths: Array | None) -> Callable[..., tuple[PyTree, PyTree]]:
+    """What `jax.lax.scan` does at every step: (carry, (t, x_t, nudge_t)) -> (carry, y_t)."""
 
     def body(before: PyTree, now: tuple[Array, Array, PyTree]) -> tuple[PyTree, PyTree]:
         t, x, push = now
@@ -33,7 +40,7 @@ def scan(
             y = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), y)
         return after, y
 
-    return jax.lax.scan(body, carry, (steps, xs, nudge), reverse=reverse)
+    return body
 
 
 def keep_where(valid: Array, new: Array, old: Array) -> Array:

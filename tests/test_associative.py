@@ -1,0 +1,249 @@
+"""Strategy 'associative' against the plain scan, and its cells against NumPy loops from the papers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import close, noise, random_carry, random_params
+
+from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
+from seqjax.cells.indrnn import IndRNNParams, indrnn
+from seqjax.cells.linear import LinearStep
+from seqjax.cells.lru import LRUParams, lru
+from seqjax.cells.lstm import lstm
+from seqjax.cells.min_gru import MinGRUParams, min_gru
+from seqjax.cells.min_lstm import MinLSTMParams, min_lstm
+from seqjax.unroll import recording
+
+B, D, H = 3, 2, 4
+run = jax.jit(unroll, static_argnums=0)
+LINEAR = {"lru": lru(H), "min_gru": min_gru(H), "min_lstm": min_lstm(H)}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6))
+def compare(cell, params, clean, spoiled, start, lengths, reverse):
+    """Carry, ys and gradients of a loss that reads all of them, by the plain scan and all at once."""
+
+    def run(strategy, xs, nudge):
+        def loss(params, xs, start, nudge):
+            given = {"lengths": lengths, "reverse": reverse, "nudge": nudge, "strategy": strategy}
+            carry, ys = unroll(cell, params, xs, start, **given)
+            weight = jnp.cos(jnp.arange(ys.size, dtype=ys.dtype)).reshape(ys.shape)
+            return jnp.sum(weight * ys) + sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(carry)), (carry, ys)
+
+        return jax.grad(loss, (0, 1, 2, 3), has_aux=True)(params, xs, start, nudge)
+
+    return run("associative", *spoiled), run("scan", *clean)
+
+
+def drawn(cell, steps, dtype=jnp.float64):
+    """Parameters, inputs [steps, B, D], a carry, a nudge."""
+    params, xs = random_params(cell, dtype, D), noise(1, steps, B, D).astype(dtype)
+    nudge = jax.tree.map(lambda leaf: 0.1 * noise(3, *leaf.shape).astype(dtype), zero_nudge(cell, params, xs))
+    return params, xs, random_carry(cell, params, B), nudge
+
+
+@pytest.mark.parametrize("name, reverse", [("lru", False), ("lru", True), ("min_gru", True), ("min_lstm", False)])
+def test_values_and_gradients_are_the_scans(name, reverse, float64):
+    """Padded with NaN, which no value and no gradient knows of; a length of zero gives the carry back."""
+    params, xs, start, nudge = drawn(LINEAR[name], 5)
+    lengths = jnp.array([5, 0, 3])
+    late = (np.arange(5)[:, None] >= lengths)[..., None]
+    spoiled = jax.tree.map(lambda leaf: jnp.asarray(np.where(late, np.nan, leaf)), (xs, nudge))
+    close(*compare(LINEAR[name], params, (xs, nudge), spoiled, start, lengths, reverse))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 1000])
+def test_any_number_of_steps(steps, float64):
+    cell = LINEAR["min_gru"]
+    params, xs, start, _ = drawn(cell, steps)
+    run = jax.jit(lambda p, x, s: [unroll(cell, p, x, s, strategy=name) for name in ("scan", "associative")])
+    close(*run(params, xs, start), 1e-11)
+
+
+def test_dtypes_are_the_scans():
+    """bfloat16 throughout; parameters in bfloat16 and a carry in float32; and the values."""
+    cell = LINEAR["lru"]
+    params, xs, start, _ = drawn(cell, 20, jnp.bfloat16)
+    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), start)
+    ways = [lambda p, x, s, n=name: unroll(cell, p, x, s, strategy=n) for name in ("scan", "associative")]
+    for begin in (start, wide):
+        plain, fast = (jax.eval_shape(way, params, xs, begin) for way in ways)
+        assert jax.tree.map(lambda leaf: leaf.dtype, plain) == jax.tree.map(lambda leaf: leaf.dtype, fast)
+    close(*jax.jit(lambda *given: [way(*given) for way in ways])(params, xs, start), 5e-2)
+
+
+def test_without_batch_or_with_two_axes_or_mapped(float64):
+    cell = LINEAR["min_lstm"]
+    params, xs, lengths = random_params(cell, input_size=D), noise(1, 4, 2, 3, D), jnp.array([[1, 4, 3], [2, 4, 4]])
+
+    @jax.jit
+    def ways(params, xs):
+        run = lambda xs, n: unroll(cell, params, xs, lengths=n, strategy="associative")  # noqa: E731
+        mapped = jax.vmap(jax.vmap(run, (1, 0), (0, 1)), (1, 0), (0, 1))(xs, lengths)
+        return run(xs, lengths), mapped, unroll(cell, params, xs, lengths=lengths)
+
+    whole, mapped, plain = ways(params, xs)
+    close(whole, plain)
+    close(mapped, plain)
+
+
+def test_forwards_over_backwards(float64):
+    """Second order: a product with the Hessian, of parameters and nudge, through a padded sequence."""
+    cell = min_gru(2)
+    params, xs, lengths = random_params(cell, input_size=D), noise(1, 3, 2, D), jnp.array([3, 2])
+    at = params, zero_nudge(cell, params, xs)
+    towards = jax.tree.map(lambda leaf: noise(5, *leaf.shape), at)
+
+    def product(strategy):
+        def loss(params, nudge):
+            return jnp.sum(jnp.sin(unroll(cell, params, xs, lengths=lengths, nudge=nudge, strategy=strategy)[1]))
+
+        return jax.jvp(jax.grad(loss, (0, 1)), at, towards)
+
+    close(*jax.jit(lambda: [product(strategy) for strategy in ("scan", "associative")])())
+
+
+@pytest.mark.parametrize("cell", [lstm(H), indrnn(H), recording(LINEAR["lru"])], ids=["lstm", "indrnn", "recording"])
+def test_a_cell_that_is_not_linear_is_refused(cell):
+    with pytest.raises(UserError, match="'associative' needs a cell that is linear in its carry") as caught:
+        unroll(cell, random_params(cell, jnp.float32, D), noise(1, 4, B, D), strategy="associative")
+    assert "'quasi_deer'" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_cell_of_ones_own_says_that_it_is_linear(float64):
+    """h_t = w h_{t-1} + x_t: a discounted sum."""
+    step = LinearStep(lambda w, x: (w, x), lambda w, h, x: 2 * h)
+    cell = Cell(lambda key, size: jnp.full(size, 0.5), lambda w, shape: jnp.zeros((*shape, w.shape[0])), step)
+    _, ys = unroll(cell, jnp.array([0.5, 2.0]), jnp.ones((3, 2)), strategy="associative")
+    np.testing.assert_array_equal(ys, 2 * np.array([[1, 1], [1.5, 3], [1.75, 7]]))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def looped(step, h, xs):
+    """The outputs of h, y = step(h, x)."""
+    ys = []
+    for x in xs:
+        h, y = step(h, x)
+        ys.append(y)
+    return h, np.stack(ys)
+
+
+def test_lru_is_the_papers(float64):
+    """Orvieto et al. (2023), appendix A, with complex numbers."""
+    draw = np.random.default_rng(0).normal
+    nu, theta, gamma = draw(size=(3, H))
+    B_, C, D_ = (
+        draw(size=(D, H)) + 1j * draw(size=(D, H)),
+        draw(size=(H, H)) + 1j * draw(size=(H, H)),
+        draw(size=(D, H)),
+    )
+    eigenvalues = np.exp(-np.exp(nu) + 1j * np.exp(theta))
+
+    def step(h, x):
+        h = eigenvalues * h + np.exp(gamma) * (x @ B_)
+        return h, (h @ C).real + x @ D_
+
+    xs = draw(size=(7, B, D))
+    h, ys = looped(step, np.zeros((B, H), complex), xs)
+    params = LRUParams(nu, theta, gamma, np.concatenate([B_.real, B_.imag], 1), np.concatenate([C.real, -C.imag]), D_)
+    carry, out = run(lru(H), params, xs)
+    close((carry.re, carry.im, out), (h.real, h.imag, ys))
+
+
+def test_lru_begins_on_its_ring():
+    """|λ|² is uniform between the radii, the argument below max_phase, γ² = 1 - |λ|²."""
+    params = lru(4000, r_min=0.5, r_max=0.9, max_phase=0.3).init(jax.random.key(0), D)
+    size, phase = np.exp(-np.exp(np.asarray(params.nu, float))), np.exp(np.asarray(params.theta, float))
+    place = np.sort((size**2 - 0.25) / (0.81 - 0.25))
+    assert place[0] > -1e-5 and place[-1] < 1 + 1e-5
+    assert np.abs(place - (np.arange(4000) + 0.5) / 4000).max() < 1.63 / 4000**0.5  # Kolmogorov, 1 % point
+    assert phase.min() >= 0 and 0.29 < phase.max() <= 0.3 * (1 + 1e-6) and abs(phase.mean() - 0.15) < 0.01
+    np.testing.assert_allclose(np.exp(2 * np.asarray(params.gamma, float)), 1 - size**2, rtol=1e-4)
+    whole = lru(4000).init(jax.random.key(1), D)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in whole)
+
+
+def test_min_lstm_is_the_papers(float64):
+    """Feng et al. (2024), section 3.2, the gates normalized by their sum."""
+    draw = np.random.default_rng(0).normal
+    W, b = ({gate: draw(size=shape) for gate in "ifg"} for shape in [(D, H), (H,)])
+
+    def step(h, x):
+        i, f, g = sigmoid(x @ W["i"] + b["i"]), sigmoid(x @ W["f"] + b["f"]), x @ W["g"] + b["g"]
+        h = f / (f + i) * h + i / (f + i) * g
+        return h, h
+
+    xs = draw(size=(7, B, D))
+    params = MinLSTMParams(*(np.concatenate([of[gate] for gate in "ifg"], -1) for of in (W, b)))
+    carry, out = run(min_lstm(H), params, xs)
+    close((carry.h, out), looped(step, np.zeros((B, H)), xs))
+    shut = params._replace(b=params.b - 1e4 * np.repeat([1, 1, 0], H))  # f and i are zero, f' and i' are not
+    assert np.isfinite(run(min_lstm(H), shut, xs)[1]).all()
+
+
+def test_min_gru_is_the_papers(float64):
+    """Feng et al. (2024), section 3.1."""
+    draw = np.random.default_rng(0).normal
+    W, b = ({gate: draw(size=shape) for gate in "zn"} for shape in [(D, H), (H,)])
+
+    def step(h, x):
+        z = sigmoid(x @ W["z"] + b["z"])
+        h = (1 - z) * h + z * (x @ W["n"] + b["n"])
+        return h, h
+
+    xs = draw(size=(7, B, D))
+    params = MinGRUParams(*(np.concatenate([of[gate] for gate in "zn"], -1) for of in (W, b)))
+    carry, out = run(min_gru(H), params, xs)
+    close((carry.h, out), looped(step, np.zeros((B, H)), xs))
+
+
+@pytest.mark.parametrize("activation, squash", [("relu", lambda x: np.maximum(x, 0)), ("tanh", np.tanh)])
+def test_indrnn_is_the_papers(activation, squash, float64):
+    """Li et al. (2018), section 3."""
+    draw = np.random.default_rng(0).normal
+    W, u, b, xs = draw(size=(D, H)), draw(size=H), draw(size=H), draw(size=(7, B, D))
+
+    def step(h, x):
+        h = squash(x @ W + u * h + b)
+        return h, h
+
+    carry, out = run(indrnn(H, activation), IndRNNParams(W, u, b), xs)
+    close((carry.h, out), looped(step, np.zeros((B, H)), xs))
+
+
+def test_biases_and_weights_begin_as_they_say():
+    key = jax.random.key(0)
+    update, candidate = np.split(min_gru(5, update_bias=-2.0).init(key, D).b, 2)
+    assert set(update.tolist()) == {-2.0} and not candidate.any()
+    i, f, g = np.split(min_lstm(5, forget_bias=3.0, input_bias=-1.0).init(key, D).b, 3)
+    assert set(f.tolist()) == {3.0} and set(i.tolist()) == {-1.0} and not g.any()
+    i, f, _ = np.split(min_lstm(2000, max_lag=100).init(key, D).b, 3)
+    np.testing.assert_array_equal(i, -f)
+    assert f.min() >= 0 and np.exp(f.max()) <= 99 * (1 + 1e-6) and abs(np.exp(f).mean() - 50) < 3
+    update, _ = np.split(min_gru(2000, max_lag=100).init(key, D).b, 2)
+    assert update.max() <= 0 and abs(np.exp(-update).mean() - 50) < 3
+    u = np.asarray(indrnn(2000, recurrent_min=0.5, recurrent_max=0.75).init(key, D).u)
+    assert u.min() >= 0.5 and u.max() <= 0.75 and abs(u.mean() - 0.625) < 0.01
+
+
+@pytest.mark.parametrize(
+    "bad, says",
+    [
+        ("lru(r_min=0.9, r_max=0.5)", "r_min=0.9, r_max=0.5"),
+        ("lru(r_max=1.5)", "r_max=1.5"),
+        ("lru(max_phase=0)", "max_phase=0"),
+        ("min_lstm(max_lag=2)", "max_lag=2"),
+        ("min_gru(max_lag=1)", "max_lag=1"),
+        ("indrnn(recurrent_min=2.0)", "recurrent_min=2.0"),
+        ("indrnn(activation='softsign')", "'relu'"),
+    ],
+)
+def test_refusals(bad, says):
+    with pytest.raises(UserError, match=says):
+        spec.build(bad, [cells], Cell)
