@@ -8,7 +8,7 @@ from contract import noise
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.rtrl import rtrl, rtrl_start, rtrl_step
-from seqjax.gradients.truncation import truncated_unroll, truncation_bias
+from seqjax.gradients.truncation import truncation_bias
 
 
 def begin(form, steps=6, batch=2):
@@ -27,10 +27,8 @@ def total(cell, xs, targets, lengths=None, window=None):
     """The same loss through `unroll`, or through windows."""
 
     def run(params):
-        options = {"lengths": lengths}
-        ys = (unroll if window is None else truncated_unroll)(
-            cell, params, xs, **options, **({} if window is None else {"window": window, "stride": 1})
-        )[1]
+        strategy = "scan" if window is None else f"truncated(window={window}, stride=1)"
+        ys = unroll(cell, params, xs, lengths=lengths, strategy=strategy)[1]
         each = jax.vmap(jax.vmap(loss))(ys, targets)
         steps = jnp.arange(len(each))[:, None]
         return jnp.sum(each if lengths is None else jnp.where(steps < lengths, each, 0))

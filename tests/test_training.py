@@ -101,9 +101,12 @@ def test_every_layout_gives_the_same_runs(layout):
 
 
 def test_a_run_does_not_depend_on_its_neighbours():
+    """The run of seed 1 at 3e-2, in one program with others: not a bit differs."""
+    one, _ = run_all(SMALL)
+    other, _ = run_all(SMALL._replace(learning_rates=(5e-3, 3e-2), first_seed=1))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[3], b[2]), one.params, other.params)
     alone, _ = run_all(SMALL._replace(learning_rates=(3e-2,), first_seed=1, seeds=1))
-    among, _ = run_all(SMALL)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[3]), alone.params, among.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[3], b[0], 1e-5, 1e-7), one.params, alone.params)
 
 
 def test_places_cover_the_runs_once():

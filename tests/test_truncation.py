@@ -8,7 +8,7 @@ from contract import noise
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.states import flat_size, flat_step
-from seqjax.gradients.truncation import truncated_unroll, truncation_bias
+from seqjax.gradients.truncation import truncation_bias
 
 
 def begin(form, steps=6, batch=2):
@@ -23,8 +23,14 @@ def weigh(ys):
     return jnp.sum(noise(98, *ys.shape) * ys)
 
 
+def truncated(cell, params, xs, carry=None, *, window, stride=None, lengths=None):
+    """unroll with its gradient truncated."""
+    strategy = str(spec.Spec("truncated", {"window": window, "stride": stride}))
+    return unroll(cell, params, xs, carry, lengths=lengths, strategy=strategy)
+
+
 def gradient(cell, params, xs, **options):
-    return jax.jit(jax.grad(lambda p: weigh(truncated_unroll(cell, p, xs, **options)[1])))(params)
+    return jax.jit(jax.grad(lambda p: weigh(truncated(cell, p, xs, **options)[1])))(params)
 
 
 def close(one, other):
@@ -87,9 +93,7 @@ def test_what_is_dropped_has_a_closed_form(window, stride, float64):
     wanted = sum(
         w ** (t - s) * h[s] for t in range(steps) for s in range(max(0, (t // stride + 1) * stride - window), t + 1)
     )
-    slope = jax.grad(
-        lambda w: jnp.sum(truncated_unroll(cell, w, jnp.ones((steps, 1, 1)), window=window, stride=stride)[1])
-    )
+    slope = jax.grad(lambda w: jnp.sum(truncated(cell, w, jnp.ones((steps, 1, 1)), window=window, stride=stride)[1]))
     np.testing.assert_allclose(slope(jnp.array(w)), wanted, rtol=1e-12)
 
 
@@ -98,7 +102,7 @@ def test_what_is_dropped_has_a_closed_form(window, stride, float64):
 def test_values_and_carries_are_those_of_unroll_bit_for_bit(steps, window, stride, lengths):
     cell, params, xs = begin("lstm(hidden=3)", steps)
     lengths = None if lengths is None else jnp.minimum(jnp.array(lengths), steps)
-    found = jax.jit(lambda p: truncated_unroll(cell, p, xs, window=window, stride=stride, lengths=lengths))(params)
+    found = jax.jit(lambda p: truncated(cell, p, xs, window=window, stride=stride, lengths=lengths))(params)
     jax.tree.map(np.testing.assert_array_equal, found, jax.jit(lambda p: unroll(cell, p, xs, lengths=lengths))(params))
 
 
@@ -117,7 +121,7 @@ def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths
     cell, params, xs = begin("gru(hidden=2)", 7)
     lengths = None if lengths is None else jnp.array(lengths)
     start = jax.tree.map(lambda leaf: leaf + 0.4, cell.initial_carry(params, (2,)))
-    run = lambda p, s: weigh(truncated_unroll(cell, p, xs, s, window=4, stride=2, lengths=lengths)[0].h)  # noqa: E731
+    run = lambda p, s: weigh(truncated(cell, p, xs, s, window=4, stride=2, lengths=lengths)[0].h)  # noqa: E731
 
     def by_hand(params, carry):
         total = 0
@@ -139,8 +143,8 @@ def test_state_carried_over_calls_is_one_call(float64):
     cell, params, xs = begin("lstm(hidden=2)", 8)
 
     def in_two(params):
-        carry, first = truncated_unroll(cell, params, xs[:4], window=2)
-        _, second = truncated_unroll(cell, params, xs[4:], jax.lax.stop_gradient(carry), window=2)
+        carry, first = truncated(cell, params, xs[:4], window=2)
+        _, second = truncated(cell, params, xs[4:], jax.lax.stop_gradient(carry), window=2)
         return weigh(jnp.concatenate([first, second]))
 
     close(jax.jit(jax.grad(in_two))(params), gradient(cell, params, xs, window=2))
@@ -150,7 +154,7 @@ def test_one_sequence_without_a_batch_axis(float64):
     cell, params, xs = begin("gru(hidden=2)", 7, batch=1)
     lengths = jnp.array([5])
     both = gradient(cell, params, xs, window=3, stride=2, lengths=lengths)
-    run = lambda p: weigh(truncated_unroll(cell, p, xs[:, 0], window=3, stride=2, lengths=lengths[0])[1][:, None])  # noqa: E731
+    run = lambda p: weigh(truncated(cell, p, xs[:, 0], window=3, stride=2, lengths=lengths[0])[1][:, None])  # noqa: E731
     close(jax.jit(jax.grad(run))(params), both)
 
 
@@ -195,7 +199,7 @@ def test_the_bias_of_gradients_below_the_square_root_of_float32():
 def test_refusals(window, stride, says):
     cell, params, xs = begin("gru(hidden=2)", 5)
     with pytest.raises(UserError, match=says):
-        truncated_unroll(cell, params, xs, window=window, stride=stride)
+        truncated(cell, params, xs, window=window, stride=stride)
 
 
 def test_integer_carries_are_refused():
@@ -203,4 +207,4 @@ def test_integer_carries_are_refused():
         lambda key, size: (), lambda p, shape: jnp.zeros((*shape, 1), jnp.int32), lambda p, s, x: (s + 1, x)
     )
     with pytest.raises(UserError, match="int32"):
-        truncated_unroll(counting, (), jnp.zeros((4, 1, 1)), window=2)
+        truncated(counting, (), jnp.zeros((4, 1, 1)), window=2)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax import cells, spec
+from seqjax import spec
 from seqjax.cells.taps import changed, tap_names
+from seqjax.cells.wrapping import inner_cell
 from seqjax.types import Array, Cell, PyTree, UserError
 
 Factors = tuple[tuple[str, float], ...]
@@ -36,12 +37,7 @@ def scaled(cell: str = "lstm", hidden: int | None = None, **factors: float) -> C
         UserError: a path that the cell does not have (those it has are listed), a factor that is
             not a finite number, or a width given both here and in the spec.
     """
-    inner = spec.parse(cell)
-    if hidden is not None:
-        if "hidden" in inner.arguments:
-            raise UserError(f"hidden={hidden}, but cell={cell!r} has a width of its own; give one of them")
-        inner = inner._replace(arguments={**inner.arguments, "hidden": hidden})
-    return scale_paths(spec.build(inner, [cells], Cell), **factors)
+    return scale_paths(inner_cell(cell, hidden), **factors)
 
 
 def scale_paths(cell: Cell, /, **factors: float) -> Cell:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.carries import require_floats
 from seqjax.gradients.scaled import Scaled, share_scale
-from seqjax.gradients.states import require_floats
 from seqjax.types import Array, Batch, Direction, Model, PyTree
 from seqjax.unroll import recording, unroll
 from seqjax.unroll.scan import keep_where

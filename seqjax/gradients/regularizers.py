@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.carries import require_floats
 from seqjax.gradients.scaled import Scaled
-from seqjax.gradients.states import flat, flat_size, flat_step, require_floats
+from seqjax.gradients.states import flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from seqjax.gradients.states import flat, flat_step, require_floats
+from seqjax.cells.carries import require_floats
+from seqjax.gradients.states import flat, flat_step
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 

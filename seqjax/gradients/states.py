@@ -8,15 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from seqjax.types import Array, Cell, PyTree, UserError
-
-
-def require_floats(carry: PyTree) -> None:
-    """Raises UserError naming the component of a carry that is not of floating point."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            name = jax.tree_util.keystr(path)
-            raise UserError(f"the carry's component {name} is of {leaf.dtype}; gradients need floating point")
+from seqjax.cells.carries import require_floats
+from seqjax.types import Array, Cell, PyTree
 
 
 def flat_step(cell: Cell, params: PyTree) -> Callable[[Array, Array], tuple[Array, Array]]:

@@ -16,6 +16,7 @@ from seqjax.unroll.checkpointed import checkpointed
 from seqjax.unroll.newton import NewtonResult, deer, newton, quasi_deer
 from seqjax.unroll.recording import recording
 from seqjax.unroll.scan import scan
+from seqjax.unroll.truncated import truncated
 
 __all__ = ["STRATEGIES", "NewtonResult", "find_strategy", "newton", "recording", "unroll", "zero_nudge"]
 
@@ -25,6 +26,7 @@ STRATEGIES = {
     "associative": associative,
     "deer": deer,
     "quasi_deer": quasi_deer,
+    "truncated": truncated,
 }
 
 
@@ -56,13 +58,15 @@ def unroll(
         lengths: steps that exist in each sequence [...], at least 1 and at most T; None for all T.
         reverse: read each sequence from its last valid step to its first. ys stay in their places.
         nudge: a pytree as `zero_nudge` makes it, each leaf [T, ...] and added to the carry.
-        strategy: 'auto', or a spec of one of STRATEGIES; every one gives the plain scan's numbers.
+        strategy: 'auto', or a spec of one of STRATEGIES; every one gives the plain scan's numbers
+            (but for the gradient of 'truncated').
             'scan'          one step after the other
             'checkpointed'  for long sequences, whose gradient keeps 'checkpointed(levels=3)' T^(1/3) steps
             'associative'   all steps at once, for linear cells
             'deer'          all at once by Newton's method, for any cell that forgets; the plain scan where
                             that does not converge: 'deer(tolerance=1e-6, max_iterations=50, damping=0.5)'
             'quasi_deer'    the same with diagonal Jacobians, for wider cells; `newton` tells how it went
+            'truncated'     a gradient that goes back few steps: 'truncated(window=50, stride=10)'
 
     Returns:
         The carry after the last valid step, and ys [T, ..., H].

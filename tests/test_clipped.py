@@ -7,7 +7,7 @@ import pytest
 from contract import noise
 
 from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
-from seqjax.gradients.clipping import clipped
+from seqjax.cells.clipped import clip_steps
 from seqjax.unroll import recording
 
 
@@ -70,7 +70,7 @@ def test_each_sequence_is_clipped_at_each_step(form, how, clip, lengths, float64
     cell, params, xs = begin(form)
     lengths = None if lengths is None else jnp.array(lengths)
     wanted = by_loop(cell, params, xs, clip, lengths)
-    found = slopes(clipped(cell, **how), params, xs, lengths)
+    found = slopes(clip_steps(cell, **how), params, xs, lengths)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-11, 1e-14), found, wanted)
     free = slopes(cell, params, xs, lengths)
     assert max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(free), jax.tree.leaves(found))) > 0.01
@@ -80,21 +80,30 @@ def test_each_sequence_is_clipped_at_each_step(form, how, clip, lengths, float64
 
 
 @pytest.mark.parametrize("how", [{"norm": 1e6}, {"value": 1e6}])
-def test_a_limit_that_is_not_reached_changes_no_bit(how):
+def test_a_limit_that_is_not_reached_changes_nothing(how, float64):
     cell, params, xs = begin("lstm(hidden=3)", steps=2)
-    jax.tree.map(np.testing.assert_array_equal, slopes(clipped(cell, **how), params, xs), slopes(cell, params, xs))
+    free, found = slopes(cell, params, xs), slopes(clip_steps(cell, **how), params, xs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-14, 1e-16), free, found)
+
+
+def test_clipped_is_a_spec():
+    """clipped(cell=..., norm=...) is clip_steps of that cell; with no limit it is the cell itself."""
+    cell = spec.build("lstm(hidden=3)", [cells], Cell)
+    named = spec.build("clipped(cell='lstm(hidden=3)', norm=0.1)", [cells], Cell)
+    assert named.step is clip_steps(cell, norm=0.1).step
+    assert spec.build("clipped(cell='lstm', hidden=3)", [cells], Cell).step is cell.step
 
 
 @pytest.mark.parametrize("how", [{"norm": 0.01}, {"value": 0.01}])
 def test_values_are_unchanged(how):
     cell, params, xs = begin("lstm(hidden=3)")
     run = jax.jit(unroll, static_argnums=0)
-    jax.tree.map(np.testing.assert_array_equal, run(clipped(cell, **how), params, xs), run(cell, params, xs))
+    jax.tree.map(np.testing.assert_array_equal, run(clip_steps(cell, **how), params, xs), run(cell, params, xs))
 
 
 def test_one_sequence_alone_and_under_vmap_is_clipped_as_in_a_batch(float64):
     cell, params, xs = begin("lstm(hidden=3)", steps=2)
-    small = clipped(cell, norm=0.1)
+    small = clip_steps(cell, norm=0.1)
     carry = jax.tree.map(lambda leaf: leaf + 0.3, cell.initial_carry(params, (3,)))
     one = jax.jit(jax.grad(lambda s, x: jnp.sum(small.step(params, s, x)[1])))
     whole = one(carry, xs[0])
@@ -108,12 +117,12 @@ def test_an_explosion_far_beyond_float32_is_cut():
     """Growing tenfold a step, δ would be 1e200; the square of its norm would be infinite from 1e20 on."""
     cell, params, xs = begin("rnn(hidden=3, activation='identity')", steps=200)
     params, xs = params._replace(w_h=10 * jnp.eye(3)[jnp.array([2, 0, 1])], b=0 * params.b), 0 * xs
-    _, delta = slopes(clipped(cell, norm=2.0), params, xs)
+    _, delta = slopes(clip_steps(cell, norm=2.0), params, xs)
     np.testing.assert_allclose(jnp.linalg.norm(delta.h[:-1], axis=-1), 2.0, rtol=1e-5)
     assert not np.all(np.isfinite(slopes(cell, params, xs)[1].h))
     steep = cell._replace(step=lambda p, s, x: (s, 1e30 * s.h))
     np.testing.assert_allclose(
-        jnp.linalg.norm(slopes(clipped(steep, norm=2.0), params, xs[:1])[1].h, axis=-1), 2.0, rtol=1e-5
+        jnp.linalg.norm(slopes(clip_steps(steep, norm=2.0), params, xs[:1])[1].h, axis=-1), 2.0, rtol=1e-5
     )
 
 
@@ -122,13 +131,13 @@ def test_zero_stays_zero_and_nan_stays_nan():
     for fill in (0.0, jnp.nan):
         given = cell._replace(step=lambda p, s, x, fill=fill: (s, fill * s.h))
         for how in ({"norm": 1.0}, {"value": 1.0}):
-            np.testing.assert_array_equal(slopes(clipped(given, **how), params, xs)[1].h, fill)
+            np.testing.assert_array_equal(slopes(clip_steps(given, **how), params, xs)[1].h, fill)
 
 
 def test_equal_clips_are_one_step():
     cell, *_ = begin("lstm(hidden=3)")
-    assert clipped(cell, norm=1).step is clipped(cell, norm=1.0).step
-    assert clipped(cell, norm=1.0).step is not clipped(cell, value=1.0).step
+    assert clip_steps(cell, norm=1).step is clip_steps(cell, norm=1.0).step
+    assert clip_steps(cell, norm=1.0).step is not clip_steps(cell, value=1.0).step
 
 
 @pytest.mark.parametrize(
@@ -144,7 +153,7 @@ def test_equal_clips_are_one_step():
 def test_refusals(how, says):
     cell, *_ = begin("lstm(hidden=3)")
     with pytest.raises(UserError, match=says):
-        clipped(cell, **how)
+        clip_steps(cell, **how)
 
 
 def test_integer_carries_are_refused():
@@ -152,4 +161,4 @@ def test_integer_carries_are_refused():
         lambda key, size: (), lambda p, shape: jnp.zeros((*shape, 1), jnp.int32), lambda p, s, x: (s + 1, x)
     )
     with pytest.raises(UserError, match="int32"):
-        clipped(counting, norm=1.0).step((), jnp.zeros(1, jnp.int32), jnp.zeros(1))
+        clip_steps(counting, norm=1.0).step((), jnp.zeros(1, jnp.int32), jnp.zeros(1))

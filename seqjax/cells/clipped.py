@@ -9,12 +9,29 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.gradients.scaled import log_norm
-from seqjax.gradients.states import require_floats
+from seqjax.cells.carries import require_floats
+from seqjax.cells.wrapping import inner_cell
 from seqjax.types import Array, Cell, PyTree, UserError
 
 
-def clipped(cell: Cell, norm: float | None = None, value: float | None = None) -> Cell:
+def clipped(
+    cell: str = "lstm", hidden: int | None = None, norm: float | None = None, value: float | None = None
+) -> Cell:
+    """A cell whose gradient is clipped at every time step: `clipped(cell='lstm(hidden=64)', norm=1.0)`.
+
+    Args:
+        cell: spec of the cell inside.
+        hidden: number of units of the cell inside; None where its spec says, or for its default.
+        norm, value: as for `clip_steps`; with neither, the cell is as it is.
+
+    Raises:
+        UserError: as `clip_steps`, or a width given both here and in the spec.
+    """
+    found = inner_cell(cell, hidden)
+    return found if norm is None and value is None else clip_steps(found, norm, value)
+
+
+def clip_steps(cell: Cell, norm: float | None = None, value: float | None = None) -> Cell:
     """The same cell, whose backward pass clips each sequence's δ_t = dL/ds_{t-1} before it goes further back.
 
         norm:   δ_t -> δ_t · min(1, norm / ‖δ_t‖), over all components of the carry together
@@ -69,9 +86,13 @@ def _forward(name: str, limit: float, axes: int, carry: PyTree) -> tuple[PyTree,
 def _backward(name: str, limit: float, axes: int, _: None, delta: PyTree) -> tuple[PyTree]:
     if name == "value":
         return (jax.tree.map(lambda leaf: jnp.clip(leaf, -limit, limit), delta),)
-    batch = jax.tree.leaves(delta)[0].shape[:axes]
-    # In logarithms, as the square of an exploding δ leaves the range of float32 before δ does.
-    factor = jnp.exp(jnp.minimum(0, jnp.log(limit) - log_norm(delta, jnp.zeros(batch))))
+    # Relative to the largest, as the square of an exploding δ leaves the range of float32 before δ does.
+    over = lambda reduce, leaf: reduce(leaf, axis=tuple(range(axes, leaf.ndim)))  # noqa: E731
+    top = jnp.max(jnp.stack([over(jnp.max, jnp.abs(leaf)) for leaf in jax.tree.leaves(delta)]), 0)
+    top = jnp.where(top == 0, 1, top)
+    units = jax.tree.map(lambda leaf: leaf / _spread(top, leaf), delta)
+    length = jnp.sqrt(sum(over(jnp.sum, leaf**2) for leaf in jax.tree.leaves(units)))
+    factor = jnp.minimum(1, limit / top / jnp.maximum(length, 1))
     return (jax.tree.map(lambda leaf: (leaf * _spread(factor, leaf)).astype(leaf.dtype), delta),)
 
 

@@ -1,0 +1,16 @@
+"""What a carry must be for a gradient to go through it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.types import PyTree, UserError
+
+
+def require_floats(carry: PyTree) -> None:
+    """Raises UserError naming the component of a carry that is not of floating point."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            name = jax.tree_util.keystr(path)
+            raise UserError(f"the carry's component {name} is of {leaf.dtype}; gradients need floating point")
