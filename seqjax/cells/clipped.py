@@ -43,8 +43,8 @@ def clip_steps(cell: Cell, norm: float | None = None, value: float | None = None
 
     The derivatives are then not those of any function, and not linear in the loss: a loss that is a
     mean over B sequences has δ B times smaller than each sequence's own, and a probe that rescales
-    δ (`adjoints`) must be given the cell without its clip; `zero_nudge` reads δ as clipped. There
-    is no forward mode.
+    δ (`adjoints`) reads it without the clip (`unclipped`), where `zero_nudge` reads it as clipped.
+    There is no forward mode.
 
     (By value, on the gates' sums in place of the carry: Graves 2013, "Generating sequences with
     recurrent neural networks". By norm, of the parameters' gradient: Pascanu, Mikolov & Bengio 2013.)
@@ -63,6 +63,14 @@ def clip_steps(cell: Cell, norm: float | None = None, value: float | None = None
     if not 0 < limit < math.inf:
         raise UserError(f"{name}={limit}; expected more than 0, and finite")
     return cell._replace(step=bound_step(cell.step, name, float(limit)))
+
+
+def unclipped(cell: Cell) -> Cell:
+    """The cell inside, if the cell is one that `clip_steps` made; else itself."""
+    step = cell.step
+    while isinstance(step, functools.partial) and step.func is clipped_step:
+        step = step.args[0]
+    return cell if step is cell.step else cell._replace(step=step)
 
 
 def clipped_step(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.cells.carries import require_floats
+from seqjax.cells.clipped import unclipped
 from seqjax.gradients.scaled import Scaled, share_scale
 from seqjax.types import Array, Batch, Direction, Model, PyTree
 from seqjax.unroll import recording, unroll
@@ -22,7 +23,8 @@ def adjoints(
     δ_t belongs to the carry that *enters* step t, and the step's own output counts; these are the
     gradients with respect to the zero nudge of `unroll`, to which the tests compare them. The
     recursion is linear, so each sequence's δ may be carried as a mantissa and a logarithm: a norm
-    of 1e-200 comes out as such in float32. It costs about a forward and a backward pass.
+    of 1e-200 comes out as such in float32. It costs about a forward and a backward pass. A clip inside
+    the backward pass (`cells.clipped`) is left out: δ is the gradient that the clip would be given.
     (Pascanu, Mikolov & Bengio 2013, eq. 3-5; Werbos 1990)
 
     Args:
@@ -36,6 +38,7 @@ def adjoints(
         δ with the carry's structure, leaves [T, B, ...], and ∂L/∂x_t, value [T, B, D].
     """
     require_floats(carries)
+    cell = unclipped(way.cell)
     steps = jnp.arange(xs.shape[0])
     batch = xs.shape[1:-1]
     start = Scaled(jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), carries), jnp.zeros(batch))
@@ -43,7 +46,7 @@ def adjoints(
     def back(later: Scaled, now: tuple[Array, PyTree, Array, Scaled]) -> tuple[Scaled, tuple[Scaled, Scaled]]:
         t, carry, x, y_bar = now
         (carry_bar, y_bar), log = share_scale(later, y_bar)
-        (after, y), pull = jax.vjp(lambda s, x: way.cell.step(way.params, s, x), carry, x)
+        (after, y), pull = jax.vjp(lambda s, x: cell.step(way.params, s, x), carry, x)
         cast = jax.tree.map(lambda bar, primal: bar.astype(primal.dtype), (carry_bar, y_bar), (after, y))
         delta, x_bar = pull(cast)
         if lengths is None:

@@ -79,7 +79,7 @@ def lyapunov(
     @jax.vmap
     def turn(s: Array, x: Array, q: Array) -> tuple[Array, Array]:
         tangent = jax.linearize(lambda s: step(s, x)[0], s)[1]
-        q, r = jnp.linalg.qr(jax.vmap(tangent, 1, 1)(q))
+        q, r = orthonormal(jax.vmap(tangent, 1, 1)(q))
         stretch = jnp.abs(jnp.diagonal(r))
         return q, jnp.where(stretch > rounding * jnp.linalg.norm(r, axis=0), jnp.log(stretch), -jnp.inf)
 
@@ -96,10 +96,20 @@ def lyapunov(
         return (jnp.where(valid[:, None, None], turned, q), total, count), (total, count)
 
     q = jax.random.normal(jax.random.key(0) if key is None else key, (batch, size, k), states.dtype)
-    start = (jnp.linalg.qr(q)[0], jnp.zeros((batch, k), states.dtype), jnp.zeros((batch, 1), jnp.int32))
+    start = (orthonormal(q)[0], jnp.zeros((batch, k), states.dtype), jnp.zeros((batch, 1), jnp.int32))
     _, (totals, counts) = jax.lax.scan(forward, start, (jnp.arange(steps), states, xs), reverse=way.reverse)
     each = jnp.where(counts > 0, totals / jnp.maximum(counts, 1), jnp.nan)  # [T, B, k]
     running = jnp.mean(each, 1, where=counts > 0)
     if way.reverse:
         each, running = each[::-1], running[::-1]
     return Lyapunov(each[-1], running[-1], running)
+
+
+def orthonormal(vectors: Array) -> tuple[Array, Array]:
+    """Q R of [..., n, k]; a single vector is only divided by its length, which needs no LAPACK."""
+    if vectors.shape[-1] > 1:
+        return jnp.linalg.qr(vectors)
+    top = jnp.max(jnp.abs(vectors), -2, keepdims=True)
+    safe = jnp.where(top > 0, top, 1)
+    length = safe * jnp.linalg.norm(vectors / safe, axis=-2, keepdims=True)
+    return vectors / jnp.where(length > 0, length, 1), length

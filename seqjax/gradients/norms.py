@@ -37,9 +37,9 @@ def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
     logs: dict[str, Array] = {}
     for depth, layer in enumerate(every):
         for number, delta in enumerate(layer):
-            way = "" if len(layer) == 1 else ("forward/", "backward/")[number]
+            place = way_name(depth, number, len(layer))
             for name, component in components(delta.value).items():
-                logs[f"layer_{depth}/{way}{name}"] = log_norm(component, delta.log)
+                logs[f"{place}/{name}"] = log_norm(component, delta.log)
     whole = 0.5 * jax.nn.logsumexp(2 * jnp.stack(list(logs.values())), 0)
     logs = {"carry": whole, **logs}
     steps = jnp.arange(whole.shape[0])
@@ -50,6 +50,11 @@ def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
         {name: log_mean(log, valid) / LN10 for name, log in logs.items()},
         (log_mean(whole[0], None) - log_mean(last, None)) / LN10,
     )
+
+
+def way_name(depth: int, number: int, ways: int) -> str:
+    """'layer_0', or with two directions 'layer_0/forward' and 'layer_0/backward'."""
+    return f"layer_{depth}" if ways == 1 else f"layer_{depth}/{('forward', 'backward')[number]}"
 
 
 def components(carry: PyTree) -> dict[str, Array]:

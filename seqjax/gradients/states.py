@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from seqjax.cells.carries import require_floats
+from seqjax.cells.clipped import unclipped
 from seqjax.types import Array, Cell, PyTree
 
 
 def flat_step(cell: Cell, params: PyTree) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """(s [n], x [D]) -> (s' [n], y [H]): the step of one sequence, its carry raveled into n numbers."""
+    """(s [n], x [D]) -> (s' [n], y [H]): the step of one sequence, its carry raveled into n numbers, without a clip."""
+    cell = unclipped(cell)
     _, unravel = ravel_pytree(_one(cell, params))
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:

@@ -42,13 +42,14 @@ class Figure(NamedTuple):
 
 def draw(records: Sequence[Record]) -> list[Figure]:
     """Every figure for which the records hold the numbers."""
-    from seqjax.report import curves, flow, norms
+    from seqjax.report import curves, dynamics, flow, norms
 
     figures = (
         curves.learning_curves(records),
         curves.learning_rates(records),
         norms.over_time(records),
         norms.heat_map(records),
+        dynamics.through_training(records),
     )
     return [figure for figure in figures if figure is not None] + flow.flow_figures(records)
 

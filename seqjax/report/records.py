@@ -28,13 +28,19 @@ class Evaluation(NamedTuple):
 class Probe(NamedTuple):
     """One line of gradients.jsonl.
 
-    log10_norm:    'carry', 'layer_0/h' ... -> log10 ‖dL/d carry_t‖ [T], nan where zero or not finite
-    first_to_last: log10 of the norm at the first step relative to that at the last valid one
+    log10_norm:      'carry', 'layer_0/h' ... -> log10 ‖dL/d carry_t‖ [T], nan where zero or not finite
+    first_to_last:   log10 of the norm at the first step relative to that at the last valid one
+    gates:           'layer_0/forget_gate' ... -> its mean, and the shares below .1 and above .9
+    spectral_radius: 'layer_0/w_h' ... -> that of each square block
+    exponent:        'layer_0' ... -> the maximal Lyapunov exponent [1]; nan where not finite
     """
 
     step: int
     log10_norm: dict[str, np.ndarray]
     first_to_last: float | None
+    gates: Mapping[str, np.ndarray] = MappingProxyType({})
+    spectral_radius: Mapping[str, np.ndarray] = MappingProxyType({})
+    exponent: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Run(NamedTuple):
@@ -150,10 +156,17 @@ def _evaluation(line: dict[str, Any]) -> Evaluation:
 
 
 def _probe(line: dict[str, Any]) -> Probe:
-    norms = {name: np.array([np.nan if v is None else v for v in values], float)
-             for name, values in line["log10_norm"].items()}  # fmt: skip
-    norms = {name: np.where(np.isfinite(values), values, np.nan) for name, values in norms.items()}
-    return Probe(line["step"], norms, _number(line.get("first_to_last")))
+    others = [_arrays(line.get(name, {})) for name in Probe._fields[3:]]
+    return Probe(line["step"], _arrays(line["log10_norm"]), _number(line.get("first_to_last")), *others)
+
+
+def _arrays(named: dict[str, Any]) -> dict[str, np.ndarray]:
+    """name -> its numbers [n], nan in the place of what is not finite."""
+    found = {
+        name: np.array([np.nan if v is None else v for v in (values if isinstance(values, list) else [values])], float)
+        for name, values in named.items()
+    }
+    return {name: np.where(np.isfinite(values), values, np.nan) for name, values in found.items()}
 
 
 def _lines(path: Path, runs: int, read: Callable[[dict[str, Any]], Any]) -> tuple[list[tuple[Any, ...]], str | None]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from seqjax import cells, data, spec, tasks
 from seqjax.models import sequence_model
 from seqjax.training.optimizer import make_optimizer
+from seqjax.training.penalty import make_penalty
 from seqjax.types import Cell, Model, Task, UserError
 from seqjax.unroll import find_strategy
 
@@ -38,6 +39,7 @@ class Config(NamedTuple):
     schedule: str | None = None
     clip_norm: float | None = 1.0
     clip_value: float | None = None
+    penalty: str | None = None
     eval_every: int = 100
     eval_size: int = 1000
     probe_every: int = 500
@@ -71,6 +73,7 @@ def check(config: Config) -> Config:
         if bound is not None and not bound > 0:
             raise UserError(f"--{name}={bound}; expected a positive number, or nothing for no clipping")
     make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
+    make_penalty(config.penalty)
     try:
         find_strategy(config.strategy)
     except UserError as error:

@@ -148,11 +148,19 @@ def _probed(
         {
             "step": int(steps[place]),
             "run": int(layout.slots[place]),
-            "log10_norm": {name: [round(float(v), 4) for v in log[place]] for name, log in found.log10_norm.items()},
-            "first_to_last": round(float(found.first_to_last[place]), 4),
+            "log10_norm": _rounded(found.norms.log10_norm, place),
+            "first_to_last": round(float(found.norms.first_to_last[place]), 4),
+            "gates": _rounded(found.gates, place),
+            "spectral_radius": _rounded(found.spectral_radius, place),
+            "exponent": _rounded(found.exponent, place),
         }
         for place in np.flatnonzero(which)
     ]
+
+
+def _rounded(named: dict[str, np.ndarray], place: int) -> dict[str, Any]:
+    """name -> the numbers of one place of the run axis, to four digits after the point."""
+    return {name: np.round(np.asarray(each[place], float), 4).tolist() for name, each in named.items()}
 
 
 def _description(prepared: Prepared, command: str) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from seqjax.gradients import gradient_norms
+from seqjax.gradients.probe import Probe, probe
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
 from seqjax.training.optimizer import make_optimizer
+from seqjax.training.penalty import make_penalty
 from seqjax.training.state import NEVER, RunState, blank
 from seqjax.training.stream import size, train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
@@ -23,13 +24,13 @@ class Program(NamedTuple):
 
     init:  (seed, learning_rate, enabled) -> RunState
     chunk: (RunState, steps, data) -> (RunState, metrics): train so many steps, then evaluate
-    probe: (RunState, data) -> GradientNorms on the probe batch, the same for every run
+    probe: (RunState, data) -> Probe of the probe batch, the same for every run
     data:  what the functions read: (train, test) of real data, empty for a synthetic task
     """
 
     init: Callable[[Array, Array, Array], RunState]
     chunk: Callable[[RunState, Array, PyTree], tuple[RunState, dict[str, Array]]]
-    probe: Callable[[RunState, PyTree], PyTree]
+    probe: Callable[[RunState, PyTree], Probe]
     data: PyTree
 
 
@@ -41,6 +42,8 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
             raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {size(data[0])} examples")
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
+    penalty = make_penalty(config.penalty)
+
     def init(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
         run = blank(seed, learning_rate, enabled)
         params = model.init(run.stream("init"))
@@ -48,7 +51,8 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
 
     def loss(params: PyTree, batch: Batch, dropout_key: Array | None) -> Array:
         outputs, _ = model.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key)
-        return task.loss(outputs, batch)
+        value = task.loss(outputs, batch)
+        return value if penalty is None else value + penalty(model, params, batch, task.loss)
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
@@ -81,10 +85,10 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
 
         return jax.lax.cond(run.going(config.stop_when_solved), train, rest, run)
 
-    def probe(run: RunState, data: PyTree) -> PyTree:
-        return gradient_norms(model, run.params, probe_batch(task, data, config.probe_size), task.loss)
+    def look(run: RunState, data: PyTree) -> Probe:
+        return probe(model, run.params, probe_batch(task, data, config.probe_size), task.loss)
 
-    return Program(init, chunk, probe, data)
+    return Program(init, chunk, look, data)
 
 
 def probe_batch(task: Task, data: PyTree, size: int) -> Batch:
