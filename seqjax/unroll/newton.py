@@ -98,10 +98,8 @@ def newton(
     converged = residual <= tolerance
 
     def parallel() -> tuple[PyTree, PyTree]:
-        # Under vmap this runs for those that did not converge as well: cut into single steps, nothing overflows.
-        apart = steps._replace(first=steps.first | ~converged)
-        states = _solution(cell, params, carry, apart, found)
-        leaving, ys = _taken(cell, params, apart, entering(apart, carry, states))
+        states = _solution(cell, params, carry, steps, found)
+        leaving, ys = _taken(cell, params, steps, entering(steps, carry, states))
         return outcome(steps, carry, leaving, ys, lengths, reverse)
 
     def plain() -> tuple[PyTree, PyTree]:
