@@ -1,6 +1,5 @@
 """Newton iterations on whole trajectories: the plain scan's values and gradients, and what is said on failure."""
 
-import sys
 from functools import partial
 
 import jax
@@ -13,7 +12,7 @@ from seqjax import Cell, UserError, unroll, zero_nudge
 from seqjax.cells.indrnn import indrnn
 from seqjax.cells.lstm import lstm
 from seqjax.cells.rnn import rnn
-from seqjax.unroll import newton
+from seqjax.unroll import newton, trajectory
 
 B, D, H = 3, 2, 3
 solve = jax.jit(newton, static_argnames=("cell", "reverse", "jacobian", "damping", "tolerance", "max_iterations"))
@@ -75,7 +74,7 @@ def test_a_wide_cell_reversed_and_damped(float64, monkeypatch):
     """Beyond MAX_STATE full Jacobians are refused, with a word on what to do, and gradients go step by step."""
     cell = rnn(H, activation="sigmoid")  # a step of its own, for which nothing was traced with another MAX_STATE
     params, xs, start, nudge = drawn(cell, 4)
-    monkeypatch.setattr(sys.modules[newton.__module__], "MAX_STATE", 2)
+    monkeypatch.setattr(trajectory, "MAX_STATE", 2)
     with pytest.raises(UserError, match="3 numbers, expected at most 2; 'quasi_deer'"):
         newton(cell, params, xs)
     lengths = jnp.array([4, 1, 3])
