@@ -45,12 +45,12 @@ def drawn(cell, steps, dtype=jnp.float64):
     return params, xs, random_carry(cell, params, B), nudge
 
 
-@pytest.mark.parametrize("name, reverse", [("lru", False), ("lru", True), ("min_gru", True), ("min_lstm", False)])
+@pytest.mark.parametrize("name, reverse", [("lru", True), ("min_lstm", False)])
 def test_values_and_gradients_are_the_scans(name, reverse, float64):
     """Padded with NaN, which no value and no gradient knows of; a length of zero gives the carry back."""
-    params, xs, start, nudge = drawn(LINEAR[name], 5)
-    lengths = jnp.array([5, 0, 3])
-    late = (np.arange(5)[:, None] >= lengths)[..., None]
+    params, xs, start, nudge = drawn(LINEAR[name], 4)
+    lengths = jnp.array([4, 0, 3])
+    late = (np.arange(4)[:, None] >= lengths)[..., None]
     spoiled = jax.tree.map(lambda leaf: jnp.asarray(np.where(late, np.nan, leaf)), (xs, nudge))
     close(*compare(LINEAR[name], params, (xs, nudge), spoiled, start, lengths, reverse))
 
@@ -66,7 +66,7 @@ def test_any_number_of_steps(steps, float64):
 def test_dtypes_are_the_scans():
     """bfloat16 throughout; parameters in bfloat16 and a carry in float32; and the values."""
     cell = LINEAR["lru"]
-    params, xs, start, _ = drawn(cell, 20, jnp.bfloat16)
+    params, xs, start, _ = drawn(cell, 9, jnp.bfloat16)
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), start)
     ways = [lambda p, x, s, n=name: unroll(cell, p, x, s, strategy=n) for name in ("scan", "associative")]
     for begin in (start, wide):
@@ -109,7 +109,7 @@ def test_forwards_over_backwards(float64):
 @pytest.mark.parametrize("cell", [lstm(H), indrnn(H), recording(LINEAR["lru"])], ids=["lstm", "indrnn", "recording"])
 def test_a_cell_that_is_not_linear_is_refused(cell):
     with pytest.raises(UserError, match="'associative' needs a cell that is linear in its carry") as caught:
-        unroll(cell, random_params(cell, jnp.float32, D), noise(1, 4, B, D), strategy="associative")
+        unroll(cell, None, noise(1, 4, B, D), (), strategy="associative")
     assert "'quasi_deer'" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -158,15 +158,14 @@ def test_lru_is_the_papers(float64):
 
 def test_lru_begins_on_its_ring():
     """|λ|² is uniform between the radii, the argument below max_phase, γ² = 1 - |λ|²."""
-    params = lru(4000, r_min=0.5, r_max=0.9, max_phase=0.3).init(jax.random.key(0), D)
+    cell = lru(4000, r_min=0.5, r_max=0.9, max_phase=0.3)
+    params = jax.jit(lambda key: cell.init(key, 1)._replace(w_b=0, w_c=0, w_d=0))(jax.random.key(0))
     size, phase = np.exp(-np.exp(np.asarray(params.nu, float))), np.exp(np.asarray(params.theta, float))
     place = np.sort((size**2 - 0.25) / (0.81 - 0.25))
     assert place[0] > -1e-5 and place[-1] < 1 + 1e-5
     assert np.abs(place - (np.arange(4000) + 0.5) / 4000).max() < 1.63 / 4000**0.5  # Kolmogorov, 1 % point
     assert phase.min() >= 0 and 0.29 < phase.max() <= 0.3 * (1 + 1e-6) and abs(phase.mean() - 0.15) < 0.01
     np.testing.assert_allclose(np.exp(2 * np.asarray(params.gamma, float)), 1 - size**2, rtol=1e-4)
-    whole = lru(4000).init(jax.random.key(1), D)
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in whole)
 
 
 def test_min_lstm_is_the_papers(float64):
@@ -218,17 +217,20 @@ def test_indrnn_is_the_papers(activation, squash, float64):
 
 
 def test_biases_and_weights_begin_as_they_say():
-    key = jax.random.key(0)
-    update, candidate = np.split(min_gru(5, update_bias=-2.0).init(key, D).b, 2)
+    long = {"max_lag": 100, "input_init": "uniform"}
+    made = [min_gru(5, update_bias=-2.0), min_lstm(5, forget_bias=3.0, input_bias=-1.0)]
+    made += [min_lstm(2000, **long), min_gru(2000, **long), indrnn(2000, recurrent_min=0.5, recurrent_max=0.75)]
+    begun = jax.tree.map(np.asarray, jax.jit(lambda key: [cell.init(key, 1) for cell in made])(jax.random.key(0)))
+    update, candidate = np.split(begun[0].b, 2)
     assert set(update.tolist()) == {-2.0} and not candidate.any()
-    i, f, g = np.split(min_lstm(5, forget_bias=3.0, input_bias=-1.0).init(key, D).b, 3)
+    i, f, g = np.split(begun[1].b, 3)
     assert set(f.tolist()) == {3.0} and set(i.tolist()) == {-1.0} and not g.any()
-    i, f, _ = np.split(min_lstm(2000, max_lag=100).init(key, D).b, 3)
+    i, f, _ = np.split(begun[2].b, 3)
     np.testing.assert_array_equal(i, -f)
     assert f.min() >= 0 and np.exp(f.max()) <= 99 * (1 + 1e-6) and abs(np.exp(f).mean() - 50) < 3
-    update, _ = np.split(min_gru(2000, max_lag=100).init(key, D).b, 2)
+    update, _ = np.split(begun[3].b, 2)
     assert update.max() <= 0 and abs(np.exp(-update).mean() - 50) < 3
-    u = np.asarray(indrnn(2000, recurrent_min=0.5, recurrent_max=0.75).init(key, D).u)
+    u = begun[4].u
     assert u.min() >= 0.5 and u.max() <= 0.75 and abs(u.mean() - 0.625) < 0.01
 
 

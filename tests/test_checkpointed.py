@@ -15,12 +15,10 @@ B, D, H = 3, 2, 4
 CELL = lstm(H)
 
 
-@pytest.mark.parametrize(
-    "steps, reverse, cell, levels",
-    [(1, False, rnn(H), 2), (2, True, rnn(H), 2), (11, False, CELL, 2), (11, True, rnn(H), 3)],
-)
-def test_values_are_the_scans_bit_for_bit_and_gradients_to_rounding(steps, reverse, cell, levels, float64):
+@pytest.mark.parametrize("steps, reverse, levels", [(1, True, 3), (2, False, 3), (11, False, 2), (11, True, 3)])
+def test_values_are_the_scans_bit_for_bit_and_gradients_to_rounding(steps, reverse, levels, float64):
     """Eleven steps can only be cut with some left over; padded, nudged, from a given carry."""
+    cell = rnn(H)
     params, xs = random_params(cell, input_size=D), noise(1, steps, B, D)
     nudge = jax.tree.map(lambda leaf: 0.1 * noise(3, *leaf.shape), zero_nudge(cell, params, xs))
     start, lengths = random_carry(cell, params, B), jnp.array([steps, 1, (steps + 1) // 2])

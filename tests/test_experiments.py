@@ -116,6 +116,8 @@ BAD = [
     ("--layout=pmap", "--layout='pmap'; expected"),
     ("--workdir=/proc/self/run", "cannot be written"),
     ("--dropout=2", "dropout=2.0; expected at least 0 and less than 1"),
+    ("--strategy=fast", "--strategy='fast'; expected 'auto' or one of 'scan'"),
+    ("--strategy=associative", "--strategy='associative': 'associative' needs a cell that is linear"),
     ("extra", "expected flags only, found 'extra'"),
 ]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +10,17 @@ import jax.numpy as jnp
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.recurrence import linear_recurrence
 from seqjax.unroll.scan import scan
-from seqjax.unroll.side_by_side import Steps, entering, outcome, side_by_side, zero_unless
-
-Kind = Literal["full", "diagonal"]
-MAX_STATE = 128  # numbers in a carry, up to which a full Jacobian is kept for every step
+from seqjax.unroll.side_by_side import Steps, entering, outcome, side_by_side
+from seqjax.unroll.trajectory import (
+    Kind,
+    carries_of,
+    jacobians,
+    matrix_recurrence,
+    require_narrow,
+    solution,
+    taken,
+    vectors_of,
+)
 
 
 class NewtonResult(NamedTuple):
@@ -58,7 +63,7 @@ def newton(
 
     The gradient is that of the solution and not of the iterations, exact to the accuracy of the
     states and for any order: ṡ_t = J_t ṡ_{t-1} + ḟ_t with the exact Jacobians, in one linear
-    recurrence up to a carry of MAX_STATE numbers, step by step beyond.
+    recurrence up to a carry of 128 numbers, step by step beyond.
 
     Args:
         cell, params, xs, carry, lengths, reverse, nudge: as in `unroll`.
@@ -69,7 +74,7 @@ def newton(
         max_iterations: after which the plain scan takes over.
 
     Raises:
-        UserError: a carry of more than MAX_STATE numbers with full Jacobians, or an option out of bounds.
+        UserError: a carry of more than 128 numbers with full Jacobians, or an option out of bounds.
     """
     if carry is None:
         carry = cell.initial_carry(params, xs.shape[1:-1])
@@ -81,11 +86,8 @@ def newton(
         raise UserError(f"tolerance={tolerance}; expected more than 0")
     if max_iterations < 0:
         raise UserError(f"max_iterations={max_iterations}; expected at least 0")
-    if jacobian == "full" and _width(carry, xs) > MAX_STATE:
-        raise UserError(
-            f"full Jacobians keep the square of a carry's size for every step: {_width(carry, xs)} numbers, "
-            f"expected at most {MAX_STATE}; 'quasi_deer' keeps the diagonals alone"
-        )
+    if jacobian == "full":
+        require_narrow(carry, xs)
     dtype = jnp.result_type(*jax.tree.leaves(carry))
     if tolerance is None:
         tolerance = float(jnp.finfo(dtype).eps) ** 0.8
@@ -98,10 +100,8 @@ def newton(
     converged = residual <= tolerance
 
     def parallel() -> tuple[PyTree, PyTree]:
-        # Under vmap this runs for those that did not converge as well: cut into single steps, nothing overflows.
-        apart = steps._replace(first=steps.first | ~converged)
-        states = _solution(cell, params, carry, apart, found)
-        leaving, ys = _taken(cell, params, apart, entering(apart, carry, states))
+        states = solution(cell, params, carry, steps, found)
+        leaving, ys = taken(cell, params, steps, entering(steps, carry, states))
         return outcome(steps, carry, leaving, ys, lengths, reverse)
 
     def plain() -> tuple[PyTree, PyTree]:
@@ -123,11 +123,11 @@ def _iterate(
     """The carries that leave each step [T, ...], the number of iterations, the residual."""
 
     def leaving(states: PyTree) -> PyTree:
-        return _taken(cell, params, steps, entering(steps, carry, states))[0]
+        return taken(cell, params, steps, entering(steps, carry, states))[0]
 
     def residual(after: PyTree, states: PyTree) -> Array:
         parts = jax.tree.map(lambda f, s: jnp.abs(f - s) / (1 + jnp.abs(s)), after, states)
-        return jnp.max(_vectors(parts, steps), initial=0)
+        return jnp.max(vectors_of(parts, steps), initial=0)
 
     def goes_on(so_far: tuple[Array, PyTree, PyTree, Array]) -> Array:
         count, _, _, gap = so_far
@@ -135,10 +135,12 @@ def _iterate(
 
     def iterate(so_far: tuple[Array, PyTree, PyTree, Array]) -> tuple[Array, PyTree, PyTree, Array]:
         count, states, after, _ = so_far
-        slopes = (1 - damping) * _jacobians(cell, jacobian, params, steps, entering(steps, carry, states))
-        gap = _vectors(jax.tree.map(jnp.subtract, after, states), steps)
-        moved = linear_recurrence(jnp.multiply, slopes, gap) if jacobian == "diagonal" else _matrix(slopes, gap)
-        states = jax.tree.map(jnp.add, states, _carries(moved, states, steps))
+        slopes = (1 - damping) * jacobians(cell, jacobian, params, steps, entering(steps, carry, states))
+        gap = vectors_of(jax.tree.map(jnp.subtract, after, states), steps)
+        moved = (
+            linear_recurrence(jnp.multiply, slopes, gap) if jacobian == "diagonal" else matrix_recurrence(slopes, gap)
+        )
+        states = jax.tree.map(jnp.add, states, carries_of(moved, states, steps))
         after = leaving(states)
         return count + 1, states, after, residual(after, states)
 
@@ -147,88 +149,6 @@ def _iterate(
     begin = (jnp.zeros((), jnp.int32), start, after, residual(after, start))
     count, _, after, gap = jax.lax.while_loop(goes_on, iterate, begin)
     return after, count, gap
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _solution(cell: Cell, params: PyTree, carry: PyTree, steps: Steps, states: PyTree) -> PyTree:
-    """The states that solve s_t = f(s_{t-1}), as a function of what f depends on."""
-    return states
-
-
-@_solution.defjvp
-def _(cell: Cell, primals: tuple, tangents: tuple) -> tuple[PyTree, PyTree]:
-    """ṡ_t = J_t ṡ_{t-1} + ḟ_t, where ḟ_t is how f(s_{t-1}) moves while s_{t-1} stands still."""
-    params, carry, steps, _ = primals
-    params_dot, carry_dot, steps_dot, _ = tangents
-    states = _solution(cell, *primals)
-
-    def leaving(params: PyTree, carry: PyTree, xs: Array, nudge: PyTree) -> PyTree:
-        now = steps._replace(xs=xs, nudge=nudge)
-        return _taken(cell, params, now, entering(now, carry, states))[0]
-
-    at, towards = (params, carry, steps.xs, steps.nudge), (params_dot, carry_dot, steps_dot.xs, steps_dot.nudge)
-    source = jax.jvp(leaving, at, towards)[1]
-    before = entering(steps, carry, states)
-    if _width(carry, steps.xs) <= MAX_STATE:
-        moved = _matrix(_jacobians(cell, "full", params, steps, before), _vectors(source, steps))
-        return states, _carries(moved, states, steps)
-
-    def body(dot: PyTree, now: tuple[PyTree, Steps, PyTree]) -> tuple[PyTree, PyTree]:
-        before, now, source = now
-        _, moved = jax.jvp(lambda s: _taken(cell, params, now, s)[0], (before,), (dot,))
-        dot = jax.tree.map(lambda new, more: zero_unless(~now.first, new) + more, moved, source)
-        return dot, dot
-
-    return states, jax.lax.scan(body, jax.tree.map(jnp.zeros_like, carry_dot), (before, steps, source))[1]
-
-
-def _taken(cell: Cell, params: PyTree, steps: Steps, before: PyTree) -> tuple[PyTree, PyTree]:
-    """Every step from the carry given, whatever the one before it left: what leaves, zero in the padding, and y."""
-    pushed = before if steps.nudge is None else jax.tree.map(jnp.add, before, steps.nudge)
-    after, ys = cell.step(params, pushed, steps.xs)
-    return jax.tree.map(lambda new, old: zero_unless(steps.valid, new.astype(old.dtype)), after, before), ys
-
-
-def _jacobians(cell: Cell, kind: Kind, params: PyTree, steps: Steps, before: PyTree) -> Array:
-    """∂s_t/∂s_{t-1} [T, ..., n, n], or its diagonal [T, ..., n]; zero where a sequence begins."""
-    _, push = jax.linearize(lambda before: _taken(cell, params, steps, before)[0], before)
-    vectors = _vectors(before, steps)
-
-    def column(unit: Array) -> Array:
-        return _vectors(push(_carries(jnp.broadcast_to(unit, vectors.shape), before, steps)), steps)
-
-    units = jnp.eye(vectors.shape[-1], dtype=vectors.dtype)
-    if kind == "full":
-        slopes = jnp.moveaxis(jax.vmap(column)(units), 0, -1)
-    else:
-        slopes = jnp.moveaxis(jax.lax.map(lambda unit: column(unit) @ unit, units), 0, -1)
-    return zero_unless(~steps.first, slopes)
-
-
-def _matrix(slopes: Array, source: Array) -> Array:
-    """`linear_recurrence` of matrices [T, ..., n, n] and vectors [T, ..., n]."""
-    times = functools.partial(jnp.matmul, precision="highest")
-    return linear_recurrence(times, slopes, source[..., None])[..., 0]
-
-
-def _vectors(carries: PyTree, steps: Steps) -> Array:
-    """The components of a carry as one vector: [T, ..., n]."""
-    shape = steps.valid.shape
-    return jnp.concatenate([leaf.reshape(*shape, -1) for leaf in jax.tree.leaves(carries)], -1)
-
-
-def _carries(vectors: Array, like: PyTree, steps: Steps) -> PyTree:
-    """The other way."""
-    leaves, tree = jax.tree.flatten(like)
-    widths = [math.prod(leaf.shape[steps.valid.ndim :]) for leaf in leaves]
-    ends = [sum(widths[: n + 1]) for n in range(len(widths) - 1)]
-    parts = jnp.split(vectors, ends, -1)
-    return jax.tree.unflatten(tree, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves)])
-
-
-def _width(carry: PyTree, xs: Array) -> int:
-    """n, the numbers in one sequence's carry."""
-    return sum(math.prod(leaf.shape[xs.ndim - 2 :]) for leaf in jax.tree.leaves(carry))
 
 
 def deer(
