@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.types import Array, Cell, PyTree, UserError
+from seqjax.unroll.fused import fused, parts_of
 from seqjax.unroll.recording import recording
 from seqjax.unroll.scan import scan
 
 __all__ = ["STRATEGIES", "recording", "unroll", "zero_nudge"]
 
-STRATEGIES = {"scan": scan}
+STRATEGIES = {"scan": scan, "fused": fused}
 
 
 def unroll(
@@ -57,7 +58,9 @@ def unroll(
         raise UserError(f"lengths of shape {jnp.shape(lengths)} for a batch of shape {batch_shape}")
     if carry is None:
         carry = cell.initial_carry(params, batch_shape)
-    return STRATEGIES["scan" if strategy == "auto" else strategy](cell, params, xs, carry, lengths, reverse, nudge)
+    if strategy == "auto":
+        strategy = "scan" if isinstance(parts_of(cell, params, xs, carry, nudge), str) else "fused"
+    return STRATEGIES[strategy](cell, params, xs, carry, lengths, reverse, nudge)
 
 
 def zero_nudge(cell: Cell, params: PyTree, xs: Array) -> PyTree:
