@@ -73,8 +73,9 @@ def run(
 
         ∂L/∂W_h = Σ_t h_{t-1}ᵀ ∂L/∂a_t,    ∂L/∂W_x = Σ_t x_tᵀ ∂L/∂a_t,    ∂L/∂x_t = ∂L/∂a_t W_xᵀ
 
-    are a product each. As only a forward rule is given, forward-mode and higher derivatives are the
-    ordinary ones of the two loops. (Appleyard et al. 2016, section 3; the rule: Bradbury et al. 2018)
+    are a product each. The loop's body is a checkpoint, so that the gates are kept and no derivative
+    of theirs. As the rule is a forward one, forward-mode and higher derivatives need no other.
+    (weight gradients after the loop: Appleyard, Kočiský & Blunsom 2016)
 
     Args:
         parts: the cell.
@@ -127,18 +128,26 @@ def _forward(
     nudge: PyTree | None,
     save: bool = False,
 ) -> tuple[PyTree, tuple[Array, PyTree]]:
-    """The carry at the end, and ys with, where asked for, the entering carries and what the parts save."""
+    """The carry at the end, and ys with, where asked for, the entering carries and what the parts save.
+
+    The inputs' products are taken before the loop on an accelerator, which would wait for many small
+    ones. A CPU would wait for the memory: there, step by step.
+    """
     weights = parts.weights(params)
+    before_loop = jax.default_backend() != "cpu"
+
+    def of_x(x: Array) -> Array:
+        return _from_x(weights, x) + weights.b
 
     def body(before: PyTree, now: tuple) -> tuple[PyTree, tuple[Array, PyTree]]:
         x, push, valid = now
         entering = before if push is None else jax.tree.map(jnp.add, before, push)
-        a = _from_x(weights, x) + _from_h(weights, entering[0]) + weights.b
+        a = (x if before_loop else of_x(x)) + _from_h(weights, entering[0])
         after, saved = parts.advance(weights.rest, entering, a)
         after, y = _kept(valid, after, before)
         return after, (y, (entering, saved) if save else None)
 
-    return jax.lax.scan(body, carry, (xs, nudge, valid), reverse=reverse)
+    return jax.lax.scan(body, carry, (of_x(xs) if before_loop else xs, nudge, valid), reverse=reverse)
 
 
 def _from_x(weights: Weights, x: Array) -> Array:

@@ -32,7 +32,7 @@ def weights(form: LSTMForm, params: LSTMParams) -> Weights:
 
 
 def advance(form: LSTMForm, w_c: Array | None, carry: LSTMCarry, a: Array) -> tuple[LSTMCarry, Saved]:
-    """The elementwise part of a step, which saves the gates, g and ψ(c)."""
+    """The elementwise part of a step, which saves the gates and g; ψ(c) is cheaper made again than kept."""
     c = carry.c
     blocks = dict(zip(form.blocks, jnp.split(a, len(form.blocks), -1)))
 
@@ -42,11 +42,10 @@ def advance(form: LSTMForm, w_c: Array | None, carry: LSTMCarry, a: Array) -> tu
 
     saved = {name: gate(name, c) for name in form.gates if name != "o"}
     saved["g"] = squash(form.input_activation, blocks["g"])
-    c = _forget(form, saved) * c + saved.get("i", 1) * saved["g"]
+    c = _memory(form, c, saved)
     if form.output_gate:
         saved["o"] = gate("o", c)
-    saved["y"] = squash(form.output_activation, c * half(form.output_activation))
-    return LSTMCarry(saved.get("o", 1) * saved["y"], c), saved
+    return LSTMCarry(saved.get("o", 1) * _squashed(form, c), c), saved
 
 
 def tangent(
@@ -71,10 +70,10 @@ def tangent(
         dot_c += dots["i"] * (saved["g"] - before if form.coupled else saved["g"])
     if "f" in dots:
         dot_c += dots["f"] * before
-    dot_y = SLOPES[form.output_activation](saved["y"]) * half(form.output_activation) * dot_c
-    dot_h = saved.get("o", 1) * dot_y
+    y = _squashed(form, _memory(form, before, saved))
+    dot_h = saved.get("o", 1) * SLOPES[form.output_activation](y) * half(form.output_activation) * dot_c
     if form.output_gate:
-        dot_h += gate("o", dot_c) * saved["y"]
+        dot_h += gate("o", dot_c) * y
     return LSTMCarry(dot_h, dot_c)
 
 
@@ -82,9 +81,19 @@ def of_peepholes(form: LSTMForm, dot_w_c: Array | None, carry: LSTMCarry, saved:
     """Peepholes that change by ẇ change the gates' sums by ẇ ⊙ c, halved as they are."""
     if dot_w_c is None:
         return None
-    after = _forget(form, saved) * carry.c + saved.get("i", 1) * saved["g"]
+    after = _memory(form, carry.c, saved)
     seen = {name: dot_w_c[row] * (after if name == "o" else carry.c) / 2 for row, name in enumerate(form.gates)}
     return jnp.concatenate([seen.get(block, jnp.zeros_like(after)) for block in form.blocks], -1)
+
+
+def _memory(form: LSTMForm, before: Array, saved: Saved) -> Array:
+    """c_t from c_{t-1}."""
+    return _forget(form, saved) * before + saved.get("i", 1) * saved["g"]
+
+
+def _squashed(form: LSTMForm, c: Array) -> Array:
+    """ψ(c)."""
+    return squash(form.output_activation, c * half(form.output_activation))
 
 
 def _forget(form: LSTMForm, saved: Saved) -> Array | int:
