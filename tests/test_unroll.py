@@ -316,7 +316,7 @@ def test_zero_nudge_has_the_form_of_the_carry_at_every_step():
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        ({"strategy": "fast"}, "strategy='fast'; expected 'auto' or one of 'scan'"),
+        ({"strategy": "fast"}, "strategy='fast'; expected 'auto' or one of 'scan', 'fused'"),
         ({"lengths": jnp.array([1, 2])}, r"lengths of shape \(2,\) for a batch of shape \(3,\)"),
         ({"lengths": jnp.array(2)}, r"lengths of shape \(\)"),
         ({"lengths": jnp.ones((4, B), int)}, r"lengths of shape \(4, 3\)"),
