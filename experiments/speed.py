@@ -33,6 +33,7 @@ from seqjax import UserError
 from seqjax.training.record import environment, write_json
 
 SIZES = "200,32,2,128;784,32,1,128;100,64,256,512;1000,1,10,128;35,20,200,200"
+KINDS = ("forward", "gradient", "probe")
 
 FLAGS = flags.FlagValues()
 command_line.define_config(FLAGS, ["cell", "task", "batch_size"], cell="lstm(hidden=64)", task="adding(length=100)")
@@ -84,12 +85,14 @@ def layers(values: flags.FlagValues) -> dict[str, Any]:
         if not there:
             raise UserError(f"--only={','.join(values.only)}; expected names of {', '.join(peers.ways(given))}")
         _require_agreement(there)
-        times = {}
-        for kind in ("forward", "gradient", "probe"):
-            calls = {name: getattr(way, kind) for name, way in there.items() if getattr(way, kind)}
-            if calls:
-                with command_line.progress_bar(values.repeats * len(calls)) as show:
-                    times[kind] = interleaved(calls, values.repeats, show)
+        calls = {
+            f"{name}: {kind}": getattr(way, kind) for name, way in there.items() for kind in KINDS if getattr(way, kind)
+        }
+        with command_line.progress_bar(values.repeats * len(calls)) as show:
+            found = interleaved(calls, values.repeats, show)
+        times = {
+            kind: {name: found[f"{name}: {kind}"] for name in there if f"{name}: {kind}" in found} for kind in KINDS
+        }
         label = ",".join(map(str, size))
         _print(_layer_table(f"{values.layer} T,B,D,H = {label}", everyone, times))
         record[label] = {
@@ -115,8 +118,8 @@ def _layer_table(title: str, everyone: dict[str, peers.Way | str], times: dict[s
         for kind in ("forward", "gradient"):
             row += [spread(times[kind][name]), spread(relative[kind][name]) if relative[kind] else ""]
         if way.probe:
-            medians = [statistics.median(times[kind][name]) for kind in ("probe", "gradient")]
-            row += [f"{medians[0] / medians[1]:.2f}", f"{way.memory[1] / way.memory[0]:.2f}"]
+            dearer = [probe / gradient for probe, gradient in zip(times["probe"][name], times["gradient"][name])]
+            row += [spread(dearer), f"{way.memory[1] / way.memory[0]:.2f}"]
         table.add_row(*row)
     return table
 

@@ -1,5 +1,7 @@
 """The fused strategy: the plain scan's numbers and derivatives of every order, and which cells it takes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,8 @@ FORMS = {
     "no input gate": lstm(H, input_gate=False, input_activation="relu", output_activation="sigmoid"),
 }
 STRATEGIES = ("scan", "fused")
+# Small programs that run once: compiling them well is most of the time.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def point(cell, dtype=jnp.float64):
@@ -61,24 +65,24 @@ def test_every_derivative_is_the_plain_scans(cell, float64):
         loss, slopes = loss_of(cell, strategy, lengths), slopes_of(cell, strategy, lengths)
         return loss(*at), jax.jvp(loss, at, along)[1], *jax.jvp(slopes, at, along)
 
-    scan, fused = (jax.jit(derivatives, static_argnums=0)(strategy) for strategy in STRATEGIES)
+    scan, fused = (jit(derivatives, static_argnums=0)(strategy) for strategy in STRATEGIES)
     close(fused, scan)
     if cell is PEEPHOLES:
         slopes = slopes_of(cell, "fused", lengths)
-        close(jax.jit(jax.grad(lambda at: dot(slopes(*at), along)))(at), scan[-1])
+        close(jit(jax.grad(lambda at: dot(slopes(*at), along)))(at), scan[-1])
 
 
 @pytest.mark.parametrize("cell", [PEEPHOLES, gru(H)], ids=["lstm", "gru"])
 def test_in_reverse(cell, float64):
     at, lengths = point(cell), jnp.array([T, 1, 3])
-    scan, fused = (jax.jit(slopes_of(cell, strategy, lengths, reverse=True))(*at) for strategy in STRATEGIES)
+    scan, fused = (jit(slopes_of(cell, strategy, lengths, reverse=True))(*at) for strategy in STRATEGIES)
     close(fused, scan)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_lstm(form, float64):
     at = point(FORMS[form])
-    scan, fused = (jax.jit(slopes_of(FORMS[form], strategy))(*at) for strategy in STRATEGIES)
+    scan, fused = (jit(slopes_of(FORMS[form], strategy))(*at) for strategy in STRATEGIES)
     close(fused, scan)
 
 
@@ -86,8 +90,8 @@ def test_every_form_of_the_lstm(form, float64):
 def test_what_is_not_asked_for_costs_nothing(which, products, float64):
     """Two products forwards and one backwards in the loops; after them those of the gradient that was asked for."""
     at = point(PEEPHOLES)
-    one = jax.jit(jax.grad(loss_of(PEEPHOLES, "fused"), which))
-    close(one(*at), jax.jit(slopes_of(PEEPHOLES, "fused"))(*at)[which])
+    one = jit(jax.grad(loss_of(PEEPHOLES, "fused"), which))
+    close(one(*at), jit(slopes_of(PEEPHOLES, "fused"))(*at)[which])
     assert str(one.trace(*at).jaxpr).count("dot_general[") == products
 
 
@@ -96,7 +100,7 @@ def test_padding_holds_anything(float64):
     params, xs, carry, nudge = point(PEEPHOLES)
     lengths = jnp.array([T, 1, 3])
     late = (jnp.arange(T)[:, None] >= lengths)[..., None]
-    slopes = jax.jit(slopes_of(PEEPHOLES, "fused", lengths))
+    slopes = jit(slopes_of(PEEPHOLES, "fused", lengths))
     clean = slopes(params, jnp.where(late, 0, xs), carry, nudge)
     spoilt = jax.tree.map(lambda leaf: jnp.where(late, jnp.nan, leaf), (xs, nudge))
     close(slopes(params, spoilt[0], carry, spoilt[1]), clean, 0)
@@ -111,9 +115,9 @@ def test_a_network_a_seed(float64):
     plain = jax.grad(lambda params: loss_of(PEEPHOLES, "scan")(params, xs, carry, nudge))
     mesh, over = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("run",)), jax.sharding.PartitionSpec("run")
     mapped = jax.shard_map(lambda p: jax.lax.map(one, p), mesh=mesh, in_specs=over, out_specs=over, check_vma=False)
-    expected = jax.jit(jax.vmap(plain))(together)
+    expected = jit(jax.vmap(plain))(together)
     for slopes in (jax.vmap(one), mapped):
-        close(jax.jit(slopes)(together), expected)
+        close(jit(slopes)(together), expected)
 
 
 def test_batches_of_any_shape(float64):
@@ -131,7 +135,7 @@ def test_batches_of_any_shape(float64):
 def test_precisions(dtype, tolerance):
     """Numbers as precise as the type, and results of that type."""
     at = point(lstm(H), dtype)
-    scan, fused = (jax.jit(slopes_of(lstm(H), strategy))(*at) for strategy in STRATEGIES)
+    scan, fused = (jit(slopes_of(lstm(H), strategy))(*at) for strategy in STRATEGIES)
     assert {leaf.dtype for leaf in jax.tree.leaves(fused)} == {jnp.dtype(dtype)}
     close(fused, scan, tolerance)
 
