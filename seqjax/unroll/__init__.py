@@ -43,13 +43,15 @@ def unroll(
         lengths: steps that exist in each sequence [...], at least 1 and at most T; None for all T.
         reverse: read each sequence from its last valid step to its first. ys stay in their places.
         nudge: a pytree as `zero_nudge` makes it, each leaf [T, ...] and added to the carry.
-        strategy: 'auto', or one of STRATEGIES; every one gives the plain scan's numbers.
+        strategy: 'auto', or one of STRATEGIES; every one gives the plain scan's numbers. 'auto' is
+            'fused' for the cells that it takes (see `fused.parts_of`) and 'scan' for all others.
 
     Returns:
         The carry after the last valid step, and ys [T, ..., H].
 
     Raises:
-        UserError: an unknown strategy, or lengths that do not have the batch's shape.
+        UserError: an unknown strategy, one that does not take the cell, or lengths that do not
+            have the batch's shape.
     """
     if strategy != "auto" and strategy not in STRATEGIES:
         raise UserError(f"strategy={strategy!r}; expected 'auto' or one of {', '.join(map(repr, STRATEGIES))}")
