@@ -98,7 +98,7 @@ def test_each_path_is_scaled_alone(factors, float64):
 def test_values_are_the_inner_cells_bit_for_bit(inner, steps):
     plain = spec.build(inner, [cells], Cell)
     params, xs = setup(plain, steps)
-    run = jax.jit(lambda cell, p, xs: unroll(cell, p, xs), static_argnums=0)
+    run = jax.jit(lambda cell, p, xs: unroll(cell, p, xs, strategy="scan"), static_argnums=0)
     wanted = run(plain, params, xs)
     for factor in (0.0, 0.3):
         every = scaled(inner, **dict.fromkeys(paths(plain), factor))

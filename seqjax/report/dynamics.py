@@ -32,7 +32,7 @@ def through_training(records: Sequence[Record]) -> Figure | None:
     width = min(4, len(shown))
     chunks = [shown[n : n + width] for n in range(0, len(shown), width)]
     with canvas(max(6.5, 2.6 * width), 1.0 + 1.9 * len(rows) * len(chunks)) as figure:
-        grid = figure.subplots(len(rows) * len(chunks), width, squeeze=False)
+        grid = figure.subplots(len(rows) * len(chunks), width, squeeze=False, sharey="row")
         for n, axes in enumerate(grid):
             row, chunk = rows[n % len(rows)], chunks[n // len(rows)]
             for ax in axes[len(chunk) :]:
@@ -47,7 +47,7 @@ def through_training(records: Sequence[Record]) -> Figure | None:
         drawn = png(figure)
     words = (
         "The first layer while it trains, at every probe: the mean of each gate over units, steps and sequences; the "
-        "spectral radius of each square block of the recurrent matrix (1 is the edge at which a linear network "
+        "spectral radius of each square block of the recurrent matrix, in the cell's order (1 is the edge at which a linear network "
         "neither forgets nor explodes); and the maximal Lyapunov exponent along the probe batch (below 0 the gradient "
         "dies out in -1/λ₁ steps, above 0 it explodes). Lines are medians over seeds, bands their range."
     )
@@ -83,6 +83,9 @@ def _probes(rows: dict[str, Curves]) -> int:
 
 
 def _draw(ax: Axes, row: str, curves: Curves) -> None:
+    if not curves:
+        ax.annotate("none", (0.5, 0.5), xycoords="axes fraction", ha="center", color="#888888")
+        ax.set_xticks([])
     for n, (_, (steps, values)) in enumerate(curves.items()):
         there = np.isfinite(values).any(1)
         steps, values, color = steps[there], values[there], PALETTE[n % len(PALETTE)]

@@ -13,6 +13,7 @@ from seqjax import spec
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.associative import associative
 from seqjax.unroll.checkpointed import checkpointed
+from seqjax.unroll.fused import fused, parts_of
 from seqjax.unroll.newton import NewtonResult, deer, newton, quasi_deer
 from seqjax.unroll.recording import recording
 from seqjax.unroll.scan import scan
@@ -22,6 +23,7 @@ __all__ = ["STRATEGIES", "NewtonResult", "find_strategy", "newton", "recording",
 
 STRATEGIES = {
     "scan": scan,
+    "fused": fused,
     "checkpointed": checkpointed,
     "associative": associative,
     "deer": deer,
@@ -60,7 +62,9 @@ def unroll(
         nudge: a pytree as `zero_nudge` makes it, each leaf [T, ...] and added to the carry.
         strategy: 'auto', or a spec of one of STRATEGIES; every one gives the plain scan's numbers
             (but for the gradient of 'truncated').
+            'auto'          'fused' for the cells that it takes, 'scan' for all others
             'scan'          one step after the other
+            'fused'         lstm and gru, with weight gradients as single products after the loop
             'checkpointed'  for long sequences, whose gradient keeps 'checkpointed(levels=3)' T^(1/3) steps
             'associative'   all steps at once, for linear cells
             'deer'          all at once by Newton's method, for any cell that forgets; the plain scan where
@@ -87,7 +91,7 @@ def unroll(
 def find_strategy(text: str) -> Callable[..., tuple[PyTree, PyTree]]:
     """What 'auto' or the spec of a strategy names, its options bound. Raises UserError."""
     if text == "auto":
-        return scan
+        return auto
     try:
         found = spec.parse(text)
         if found.name in STRATEGIES:
@@ -97,6 +101,14 @@ def find_strategy(text: str) -> Callable[..., tuple[PyTree, PyTree]]:
     except UserError as error:
         raise UserError(f"strategy={text!r}: {error}") from error
     raise UserError(f"strategy={text!r}; expected 'auto' or one of {', '.join(map(repr, STRATEGIES))}")
+
+
+def auto(
+    cell: Cell, params: PyTree, xs: Array, carry: PyTree, lengths: Array | None, reverse: bool, nudge: PyTree | None
+) -> tuple[PyTree, PyTree]:
+    """'fused' where it takes the cell (see `fused.parts_of`), else 'scan'."""
+    run = scan if isinstance(parts_of(cell, params, xs, carry, nudge), str) else fused
+    return run(cell, params, xs, carry, lengths, reverse, nudge)
 
 
 def zero_nudge(cell: Cell, params: PyTree, xs: Array) -> PyTree:

@@ -1,0 +1,186 @@
+"""The fused strategy: the plain scan's numbers and derivatives of every order, and which cells it takes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import close, noise, random_carry, random_params
+
+from seqjax import UserError, unroll, zero_nudge
+from seqjax.cells.gru import gru
+from seqjax.cells.linen import linen
+from seqjax.cells.lstm import lstm
+from seqjax.cells.scaled import scaled
+from seqjax.cells.taps import changed
+from seqjax.unroll import recording
+
+T, B, D, H = 4, 3, 2, 3
+PEEPHOLES = lstm(H, peepholes=True)
+FORMS = {
+    "coupled": lstm(H, peepholes=True, coupled=True),
+    "1997": lstm(H, forget_gate=False, input_activation="hs97_g", output_activation="hs97_h"),
+    "no output gate": lstm(H, output_gate=False, peepholes=True, input_activation="sigmoid"),
+    "no input gate": lstm(H, input_gate=False, input_activation="relu", output_activation="sigmoid"),
+}
+STRATEGIES = ("scan", "fused")
+# Small programs that run once: compiling them well is most of the time.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def point(cell, dtype=jnp.float64):
+    """Parameters, inputs, a carry and a nudge, none of them zero."""
+    params, xs = random_params(cell, dtype, D), noise(1, T, B, D).astype(dtype)
+    nudge = jax.tree.map(lambda leaf: 0.1 * noise(3, *leaf.shape).astype(dtype), zero_nudge(cell, params, xs))
+    return params, xs, random_carry(cell, params, B), nudge
+
+
+def loss_of(cell, strategy, lengths=None, reverse=False):
+    """A loss in which every output and every component of the last carry counts."""
+
+    def loss(params, xs, carry, nudge):
+        end, ys = unroll(cell, params, xs, carry, lengths=lengths, reverse=reverse, nudge=nudge, strategy=strategy)
+        return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(jnp.cos(leaf)) for leaf in jax.tree.leaves(end))
+
+    return loss
+
+
+def dot(one, other):
+    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+def slopes_of(cell, strategy, lengths=None, reverse=False):
+    """The gradient with respect to everything."""
+    return jax.grad(loss_of(cell, strategy, lengths, reverse), (0, 1, 2, 3))
+
+
+@pytest.mark.parametrize("cell", [PEEPHOLES, gru(H)], ids=["lstm", "gru"])
+def test_every_derivative_is_the_plain_scans(cell, float64):
+    """Value, gradient, forward mode, and second order, forward and reverse over reverse; padded and pushed."""
+    at, lengths = point(cell), jnp.array([T, 1, 3])
+    along = jax.tree.map(lambda leaf: noise(9, *leaf.shape), at)
+
+    def derivatives(strategy):
+        loss, slopes = loss_of(cell, strategy, lengths), slopes_of(cell, strategy, lengths)
+        return loss(*at), jax.jvp(loss, at, along)[1], *jax.jvp(slopes, at, along)
+
+    scan, fused = (jit(derivatives, static_argnums=0)(strategy) for strategy in STRATEGIES)
+    close(fused, scan)
+    if cell is PEEPHOLES:
+        slopes = slopes_of(cell, "fused", lengths)
+        close(jit(jax.grad(lambda at: dot(slopes(*at), along)))(at), scan[-1])
+
+
+@pytest.mark.parametrize("cell", [PEEPHOLES, gru(H)], ids=["lstm", "gru"])
+def test_in_reverse(cell, float64):
+    at, lengths = point(cell), jnp.array([T, 1, 3])
+    scan, fused = (jit(slopes_of(cell, strategy, lengths, reverse=True))(*at) for strategy in STRATEGIES)
+    close(fused, scan)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_lstm(form, float64):
+    at = point(FORMS[form])
+    scan, fused = (jit(slopes_of(FORMS[form], strategy))(*at) for strategy in STRATEGIES)
+    close(fused, scan)
+
+
+@pytest.mark.parametrize("which, products", [(0, 5), (1, 4), (2, 3), (3, 3)], ids=["params", "xs", "carry", "nudge"])
+def test_what_is_not_asked_for_costs_nothing(which, products, float64):
+    """Two products forwards and one backwards in the loops; after them those of the gradient that was asked for."""
+    at = point(PEEPHOLES)
+    one = jit(jax.grad(loss_of(PEEPHOLES, "fused"), which))
+    close(one(*at), jit(slopes_of(PEEPHOLES, "fused"))(*at)[which])
+    assert str(one.trace(*at).jaxpr).count("dot_general[") == products
+
+
+def test_padding_holds_anything(float64):
+    """Not a number in the inputs and in the nudge past a sequence's end: no gradient knows."""
+    params, xs, carry, nudge = point(PEEPHOLES)
+    lengths = jnp.array([T, 1, 3])
+    late = (jnp.arange(T)[:, None] >= lengths)[..., None]
+    slopes = jit(slopes_of(PEEPHOLES, "fused", lengths))
+    clean = slopes(params, jnp.where(late, 0, xs), carry, nudge)
+    spoilt = jax.tree.map(lambda leaf: jnp.where(late, jnp.nan, leaf), (xs, nudge))
+    close(slopes(params, spoilt[0], carry, spoilt[1]), clean, 0)
+
+
+def test_a_network_a_seed(float64):
+    """vmap over parameters, and lax.map inside shard_map, give each network's own gradient."""
+    seeds = [random_params(PEEPHOLES, jnp.float64, D, seed) for seed in range(2)]
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+    _, xs, carry, nudge = point(PEEPHOLES)
+    one = jax.grad(lambda params: loss_of(PEEPHOLES, "fused")(params, xs, carry, nudge))
+    plain = jax.grad(lambda params: loss_of(PEEPHOLES, "scan")(params, xs, carry, nudge))
+    mesh, over = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("run",)), jax.sharding.PartitionSpec("run")
+    mapped = jax.shard_map(lambda p: jax.lax.map(one, p), mesh=mesh, in_specs=over, out_specs=over, check_vma=False)
+    expected = jit(jax.vmap(plain))(together)
+    for slopes in (jax.vmap(one), mapped):
+        close(jit(slopes)(together), expected)
+
+
+def test_batches_of_any_shape(float64):
+    params, xs = random_params(gru(H), jnp.float64, D), noise(1, T, 2, 3, D)
+
+    @jax.jit
+    def slopes(xs):
+        return jax.grad(lambda p, x: jnp.sum(unroll(gru(H), p, x, strategy="fused")[1] ** 2), (0, 1))(params, xs)
+
+    (of_w, of_x), (flat_w, flat_x) = slopes(xs), slopes(xs.reshape(T, 6, D))
+    close((of_w, of_x.reshape(T, 6, D)), (flat_w, flat_x))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(jnp.float32, 1e-5), (jnp.bfloat16, 0.1)], ids=["float32", "bfloat16"])
+def test_precisions(dtype, tolerance):
+    """Numbers as precise as the type, and results of that type."""
+    at = point(lstm(H), dtype)
+    scan, fused = (jit(slopes_of(lstm(H), strategy))(*at) for strategy in STRATEGIES)
+    assert {leaf.dtype for leaf in jax.tree.leaves(fused)} == {jnp.dtype(dtype)}
+    close(fused, scan, tolerance)
+
+
+def loops(cell, params, xs, strategy):
+    """The products inside the loops of a gradient, as the program has them."""
+    program = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(unroll(cell, p, xs, strategy=strategy)[1])))(params)
+    inside = [eqn.params["jaxpr"] for eqn in program.eqns if eqn.primitive.name == "scan"]
+    return [str(body).count("dot_general") for body in inside]
+
+
+def test_weight_gradients_are_taken_after_the_loop():
+    """Two products forwards and one backwards in a step; the plain scan has two more."""
+    params, xs = random_params(lstm(H), jnp.float32, D), noise(1, T, B, D)
+    assert loops(lstm(H), params, xs, "fused") == [2, 1]
+    assert sum(loops(lstm(H), params, xs, "scan")) > 3
+    assert loops(lstm(H), params, xs, "auto") == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "cell, says",
+    [
+        (changed(lstm(H), lambda name, value: value), "is not that of this package's lstm or gru"),
+        (recording(lstm(H)), "is not that of"),
+        (scaled(cell="lstm(hidden=3)", c=0), "is not that of"),
+        (linen(hidden=H), "is not that of"),
+        (lstm(H, full_gate_recurrence=True), "full_gate_recurrence=True"),
+        (gru(H, reset_after=False), "reset gate before the product"),
+    ],
+)
+def test_other_cells_are_left_to_the_scan(cell, says):
+    """By name they are refused; 'auto' runs them, and gives the plain scan's program."""
+    params, xs = random_params(cell, jnp.float32, D), noise(1, T, B, D, dtype=jnp.float32)
+    with pytest.raises(UserError, match=says):
+        unroll(cell, params, xs, strategy="fused")
+    auto, scan = (
+        str(jax.make_jaxpr(lambda p, name=name: unroll(cell, p, xs, strategy=name))(params))
+        for name in ("auto", "scan")
+    )
+    assert auto == scan
+
+
+def test_mixed_precision_is_left_to_the_scan():
+    params, xs = random_params(lstm(H), jnp.bfloat16, D), noise(1, T, B, D).astype(jnp.bfloat16)
+    start = lstm(H).initial_carry(random_params(lstm(H), jnp.float32, D), (B,))
+    with pytest.raises(UserError, match="dtypes bfloat16, float32"):
+        unroll(lstm(H), params, xs, start, strategy="fused")
+    np.testing.assert_array_equal(*(unroll(lstm(H), params, xs, start, strategy=s)[1] for s in ("auto", "scan")))
