@@ -7,6 +7,7 @@ import datetime
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -198,5 +199,6 @@ def _help(flag_values: flags.FlagValues, words: str) -> str:
         flag = flag_values[name]
         default = flag.default
         shown = "" if default is None else f" [{','.join(default) if isinstance(default, list) else default}]"
-        lines.append(f"  --{name:<17} {flag.help}{shown}")
+        wrapped = textwrap.wrap(f"{flag.help}{shown}", 96, break_long_words=False, break_on_hyphens=False)
+        lines += [f"  --{name:<17} {wrapped[0]}", *(" " * 22 + line for line in wrapped[1:])]
     return "\n".join(lines)

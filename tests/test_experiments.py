@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import benchmark, gradient_norms, report, train
+from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, train
 
 TINY = ["--steps=4", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=2", "--checkpoint_every=2"]
 SCRIPTS = {"benchmark": benchmark, "train": train, "gradient_norms": gradient_norms, "report": report}
+SCRIPTS |= {"gradient_flow": gradient_flow, "ablation": ablation}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,59 @@ def test_gradient_norms_draws_without_training(tmp_path, capsys):
     assert "GRUCell" in capsys.readouterr().out
     assert (tmp_path / "g/figures/gradient_norms.png").stat().st_size > 1000
     assert not list((tmp_path / "g").glob("*/checkpoints"))
+
+
+def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
+    directory = tmp_path / "flow"
+    flags = ["--cells=rnn(hidden=3);lstm(hidden=3)", "--task=adding", "--length=6", "--seeds=1", "--probe_size=4"]
+    quantities = "--quantities=spectrum,lyapunov,lag,sensitivity,gates,noise,truncation,curse"
+    assert gradient_flow.main([*flags, quantities, f"--workdir={directory}"]) == 0
+    assert "report:" in capsys.readouterr().out
+    drawn = {path.stem for path in (directory / "figures").iterdir()}
+    assert drawn == {
+        *("gradient_norms", "singular_values", "lyapunov", "lags", "sensitivity"),
+        *("gates", "noise", "truncation", "curse"),
+    }
+    (lstm,) = directory.glob("*lstm*/flow.json")
+    found = json.loads(lstm.read_text())
+    assert set(found["gates"]) >= {"forget_gate", "forget_gate/closed", "forget_gate/open", "forget_gate/horizon"}
+    assert found["spectrum"]["lags"] == [1, 4, 6] and len(found["lyapunov"]["exponents"]) == 6
+    assert "1/(1-f) of the gates" in (directory / "report.html").read_text()
+
+
+def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys):
+    directory = tmp_path / "ablation"
+    flags = ["--cell=rnn(hidden=3)", "--gradients=h=0", "--changes=activation='relu'", "--task=adding", "--lengths=4"]
+    assert ablation.main([*TINY, *flags, "--seeds=1", f"--workdir={directory}"]) == 0
+    assert "scaled(cell='rnn(hidden=3)', h=0)" in " ".join(capsys.readouterr().out.split())
+    ends = [
+        json.loads((path / "gradients.jsonl").read_text().splitlines()[0])
+        for path in sorted(directory.iterdir())
+        if (path / "gradients.jsonl").exists()
+    ]
+    whole, stopped, relu = (line["log10_norm"]["carry"] for line in ends)
+    assert whole[0] is not None and relu[0] is not None
+    assert stopped[:-1] == [None] * 3  # exact zeros: nothing goes back through h
+
+
+@pytest.mark.parametrize(
+    ("script", "flag", "says"),
+    [
+        (gradient_flow, "--quantities=lypunov", "--quantities has 'lypunov'; did you mean 'lyapunov'?"),
+        (gradient_flow, "--length=x", "--lengths=x; expected whole numbers"),
+        (ablation, "--gradients=k=0", "no path 'k'"),
+        (ablation, "--changes=widht=3", "takes no argument 'widht'"),
+        (ablation, "--changes=widht", "--changes='widht' does not parse; expected name=value"),
+        (train, "--penalty=vanish", "did you mean 'vanishing'"),
+        (train, "--strategy=truncated(window=0)", "window=0; expected at least 1 step"),
+        (train, "--cell=clipped(cell='rnn', norm=-1.0)", "norm=-1.0; expected more than 0"),
+    ],
+)
+def test_bad_input_of_the_laboratory_is_one_line(script, flag, says, tmp_path, capsys):
+    assert script.main([flag, f"--workdir={tmp_path / 'x'}"]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

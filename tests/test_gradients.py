@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contract import noise
 
 from seqjax import Cell, Task, UserError, cells, spec, tasks, unroll, zero_nudge
-from seqjax.gradients import adjoints, gradient_norms, model_adjoints
+from seqjax.gradients import adjoints, backward, gradient_norms, log10_norms, model_adjoints
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
 from seqjax.models import sequence_model
 from seqjax.types import Batch, Direction
@@ -58,7 +59,7 @@ def test_against_products_of_jacobians(lengths):
         lengths = None if lengths is None else jnp.array(lengths)
         _, (carries, _) = unroll(recording(cell), params, xs, lengths=lengths)
         way = Direction(cell, params, False)
-        find = jax.jit(lambda xs: adjoints(way, carries, xs, Scaled(weights, jnp.zeros((5, 2))), lengths)[0])
+        find = jax.jit(lambda xs: backward(way, carries, xs, Scaled(weights, jnp.zeros((5, 2))), lengths)[0])
         found = plain(find(xs))
         for b in range(2):
             steps = 5 if lengths is None else int(lengths[b])
@@ -147,4 +148,44 @@ def test_integer_carries_are_refused():
     carries = jnp.zeros((2, 1, 1), jnp.int32)
     ys_bar = Scaled(jnp.ones((2, 1, 1)), jnp.zeros((2, 1)))
     with pytest.raises(UserError, match="int32; gradients need floating point"):
-        adjoints(Direction(counting, (), False), carries, jnp.zeros((2, 1, 1)), ys_bar)
+        backward(Direction(counting, (), False), carries, jnp.zeros((2, 1, 1)), ys_bar)
+
+
+def test_a_users_own_step_function(float64):
+    """h_t = a tanh(h_{t-1}) + x_t, against differentiating each carry in turn, with padding, reversed."""
+
+    def step(a, h, x):
+        h = {"h": a * jnp.tanh(h["h"]) + x}
+        return h, h["h"]
+
+    def from_step(t, b, h, order):
+        """The loss as a function of the carry that enters step t of sequence b."""
+        total = 0.0
+        for s in order[order.index(t) :]:
+            h = step(0.7, h, xs[s, b])[0]
+            total += jnp.sum(weights[s, b] * h["h"] ** 2)
+        return total
+
+    xs, weights, lengths = noise(0, 4, 2, 3), noise(1, 4, 2, 3), [4, 2]
+    start, loss = {"h": noise(2, 2, 3)}, lambda ys: jnp.sum(weights * ys**2)
+    for reverse in (False, True):
+        run = jax.jit(lambda h, r=reverse: adjoints(step, 0.7, h, xs, loss, jnp.array(lengths), reverse=r))
+        delta = run(start)
+        found = delta.value["h"] * jnp.exp(delta.log)[..., None]
+        for b in range(2):
+            order, h = list(range(lengths[b]))[:: -1 if reverse else 1], {"h": start["h"][b]}
+            for t in order:
+                wanted = jax.grad(lambda h, t=t, b=b, o=order: from_step(t, b, h, o))(h)["h"]
+                np.testing.assert_allclose(found[t, b], wanted, rtol=1e-12)
+                norm = jnp.log10(jnp.linalg.norm(wanted))
+                np.testing.assert_allclose(log10_norms(delta)["h"][t, b], norm, rtol=1e-12)
+                h = step(0.7, h, xs[t, b])[0]
+        assert np.all(np.asarray(found[2:, 1]) == 0)
+    alone = adjoints(step, 0.7, {"h": start["h"][0]}, xs[:, 0], lambda ys: jnp.sum(weights[:, 0] * ys**2))
+    assert alone.log.shape == (4,)
+
+
+def test_a_loss_that_depends_on_no_step_is_refused():
+    step = lambda params, carry, x: (carry + x, carry)  # noqa: E731
+    with pytest.raises(UserError, match="depends on no step"):
+        adjoints(step, (), jnp.zeros((1, 2)), jnp.zeros((3, 1, 2)), lambda ys: jnp.ones(()))

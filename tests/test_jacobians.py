@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seqjax import Cell, UserError, cells, spec, unroll
-from seqjax.gradients import adjoints
+from seqjax.gradients.adjoints import backward
 from seqjax.gradients.jacobians import (
     EXACT_LIMIT,
     adjoints_by_scan,
@@ -106,7 +106,7 @@ def test_adjoints_by_scan_are_the_adjoints(float64, reverse):
     lengths = jnp.array([6, 1, 2])
     way, carries, xs = tape("lstm(hidden=2)", lengths, reverse)
     ys_bar = Scaled(jax.random.normal(jax.random.key(2), (6, 3, 2)), jax.random.normal(jax.random.key(3), (6, 3)))
-    wanted, _ = jax.jit(lambda c: adjoints(way, c, xs, ys_bar, lengths))(carries)
+    wanted, _ = jax.jit(lambda c: backward(way, c, xs, ys_bar, lengths))(carries)
     found = jax.jit(lambda c: adjoints_by_scan(way, c, xs, ys_bar, lengths))(carries)
     plain = flat(wanted.value) * jnp.exp(wanted.log)[..., None]
     assert np.abs(plain[0]).min() > 0

@@ -10,7 +10,7 @@ from contract import noise
 from jax.test_util import check_grads
 
 from seqjax import Cell, UserError, cells, spec, unroll
-from seqjax.gradients import adjoints
+from seqjax.gradients.adjoints import backward
 from seqjax.gradients.regularizers import gradient_flossing, vanishing_penalty
 from seqjax.gradients.scaled import Scaled
 from seqjax.gradients.states import flat, flat_step
@@ -34,7 +34,7 @@ def backwards(cell, params, xs, lengths=None, reverse=False, width=3):
     """Carries, and the adjoints of L = Σ weights · y."""
     carries = tape(cell, params, xs, lengths, reverse)
     bars = Scaled(noise(98, *xs.shape[:2], width), jnp.zeros(xs.shape[:2]))
-    return carries, adjoints(Direction(cell, params, reverse), carries, xs, bars, lengths)[0]
+    return carries, backward(Direction(cell, params, reverse), carries, xs, bars, lengths)[0]
 
 
 def floss(cell, xs, k, lengths=None, reverse=False):
@@ -76,7 +76,7 @@ def test_a_linear_cell_has_a_penalty_in_closed_form():
     carries = jax.tree.map(jnp.zeros_like, tape(cell, params, xs))
     bars = Scaled(jnp.zeros((150, 2, 3)).at[-1].set(1.0), jnp.zeros((150, 2)))
     way = Direction(cell, params, False)
-    deltas = adjoints(way, carries, xs, bars)[0]
+    deltas = backward(way, carries, xs, bars)[0]
     assert float(deltas.log[0, 0]) < -300  # δ is 1e-150 there
     penalty = jax.value_and_grad(lambda p: vanishing_penalty(Direction(cell, p, False), carries, xs, deltas))
     value, slope = penalty(params)

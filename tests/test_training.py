@@ -117,12 +117,12 @@ def test_places_cover_the_runs_once():
 
 
 def test_a_diverged_run_is_frozen_and_its_neighbours_go_on(tmp_path):
-    """A learning rate of 1e38 makes parameters infinite; the other run is as without it."""
+    """A learning rate of 1e38 makes parameters infinite; the other run is as beside one that goes well."""
     config = SMALL._replace(learning_rates=(1e-2, 1e38), seeds=1, optimizer="sgd", clip_norm=None)
     state, _ = run_all(config)
-    alone, _ = run_all(config._replace(learning_rates=(1e-2,)))
+    calm, _ = run_all(config._replace(learning_rates=(1e-2, 2e-2)))
     assert state.diverged_at.tolist() == [NEVER, state.step[1] + 1] and state.step[1] < 6
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[0]), alone.params, state.params)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[0]), calm.params, state.params)
     result = train(prepare(config, "map"), tmp_path / "run", command="test")
     assert [run["status"] for run in result["runs"]] == ["unsolved", "diverged"]
     assert result["runs"][1]["diverged_at"] == int(state.diverged_at[1])

@@ -1,6 +1,6 @@
 """The laboratory: how the gradient travels through a recurrent network."""
 
-from seqjax.gradients.adjoints import adjoints, model_adjoints
-from seqjax.gradients.norms import GradientNorms, gradient_norms
+from seqjax.gradients.adjoints import adjoints, backward, model_adjoints
+from seqjax.gradients.norms import GradientNorms, gradient_norms, log10_norms
 
-__all__ = ["GradientNorms", "adjoints", "gradient_norms", "model_adjoints"]
+__all__ = ["GradientNorms", "adjoints", "backward", "gradient_norms", "log10_norms", "model_adjoints"]

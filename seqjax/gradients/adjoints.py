@@ -2,18 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from seqjax.cells.carries import require_floats
 from seqjax.cells.clipped import unclipped
 from seqjax.gradients.scaled import Scaled, share_scale
-from seqjax.types import Array, Batch, Direction, Model, PyTree
+from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
 from seqjax.unroll import recording, unroll
 from seqjax.unroll.scan import keep_where
 
 
 def adjoints(
+    step: Callable[[PyTree, PyTree, Array], tuple[PyTree, Array]],
+    params: PyTree,
+    carry: PyTree,
+    xs: Array,
+    loss: Callable[[PyTree], Array],
+    lengths: Array | None = None,
+    reverse: bool = False,
+) -> Scaled:
+    """δ_t = dL/ds_{t-1} of any step function, for the carry that enters every step t.
+
+        s_t, y_t = step(params, s_{t-1}, x_t),        L = loss(y_0 ... y_{T-1})
+
+    One forward and one backward pass; what they are is in `backward`. `log10_norms` makes curves of it.
+
+    Args:
+        step: (params, carry, x [..., D]) -> (carry, y), for one sequence or a batch.
+        params: whatever `step` takes.
+        carry: the carry to start from, leaves [B, ...]; all of floating point.
+        xs: inputs [T, B, D], or [T, D] for one sequence.
+        loss: ys [T, B, H], zero past a sequence's length -> scalar. A mean over B sequences has δ B times smaller
+            than each sequence's own.
+        lengths: [B] steps that exist; None for all T.
+        reverse: the sequence is read from its last valid step to its first.
+
+    Returns:
+        δ with the carry's structure, value leaves [T, B, ...], log [T, B].
+
+    Raises:
+        UserError: a carry that is not of floating point, or a loss that depends on no step.
+    """
+    cell = Cell(lambda key, size: params, lambda params, shape: carry, step)
+    way = Direction(cell, params, reverse)
+    _, (carries, ys) = unroll(recording(cell), params, xs, carry, lengths=lengths, reverse=reverse)
+    if not _depends(loss, ys):
+        raise UserError("the loss depends on no step's output; expected loss(ys) to use ys")
+    ys_bar = jax.grad(loss)(ys)
+    return backward(way, carries, xs, Scaled(ys_bar, jnp.zeros(xs.shape[:-1])), lengths)[0]
+
+
+def _depends(loss: Callable[[PyTree], Array], ys: PyTree) -> bool:
+    """Whether the program of the loss reads any of its inputs."""
+    program = jax.make_jaxpr(loss)(ys).jaxpr
+    read = {id(v) for equation in program.eqns for v in equation.invars} | {id(v) for v in program.outvars}
+    return any(id(v) in read for v in program.invars)
+
+
+def backward(
     way: Direction, carries: PyTree, xs: Array, ys_bar: Scaled, lengths: Array | None = None
 ) -> tuple[Scaled, Scaled]:
     """The backward recursion over one cell, rescaled at every step so that nothing underflows.
@@ -106,7 +155,7 @@ def through(
     """From ∂L/∂ys of a layer, directions side by side, to each direction's δ, and ∂L/∂xs [T, B, D]."""
     parts = jnp.split(ys_bar.value, len(layer), -1)
     passes = [
-        adjoints(way, states, xs, Scaled(part, ys_bar.log), lengths) for way, states, part in zip(layer, carries, parts)
+        backward(way, states, xs, Scaled(part, ys_bar.log), lengths) for way, states, part in zip(layer, carries, parts)
     ]
     bars, log = share_scale(*(x_bar for _, x_bar in passes))
     return tuple(delta for delta, _ in passes), Scaled(sum(bars), log)

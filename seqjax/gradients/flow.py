@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from seqjax.gradients.adjoints import model_adjoints
+from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
 from seqjax.gradients.jacobians import effective_rank, singular_values
 from seqjax.gradients.lag import by_lag, mean_log10, model_step_gradients
 from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.noise import signal_to_noise, truncation
+from seqjax.gradients.norms import components
 from seqjax.gradients.sensitivity import horizons, input_sensitivity
 from seqjax.gradients.states import flat_size
 from seqjax.types import Array, Batch, Model, PyTree
 from seqjax.unroll import recording, unroll
 
-QUANTITIES = ("spectrum", "lyapunov", "lag", "sensitivity", "gates")
+QUANTITIES = ("spectrum", "lyapunov", "lag", "sensitivity", "gates", "noise", "truncation", "curse")
 SEQUENCES = 4  # read for the spectrum and the sensitivity, which cost many passes
 
 
@@ -37,6 +41,10 @@ def flow(
     sensitivity: 'log10_by_lag' [T] of ‖∂y_T/∂x_{T-lag}‖; 'fall_e' and 'fall_100', the memory horizons
     gates:       gate -> [T], its mean over units and sequences; with '/closed' and '/open' the shares
                  below .1 and above .9, and '/horizon' the median over units of 1/(1 - its mean)
+    noise:       'log10_mean' and 'log10_noise' [T] of the carry's adjoints, 'ratio' [T] of their squares
+    truncation:  'windows' [K]; 'cosine' and 'log10_ratio' [K] of the truncated gradient to the full one
+    curse:       component -> [T], log10 of its mean square; 'component/parameter' -> [T], that of its
+                 derivative, for the parameters that are small enough (few biases in a wide cell)
 
     Args:
         model, params, batch, loss: as for `gradient_norms`; dropout off.
@@ -81,6 +89,18 @@ def flow(
         curve = mean_log10(by_lag(log10, few_lengths), few_lengths)
         horizon = horizons(curve, exponent=exponent)
         found["sensitivity"] = {"log10_by_lag": curve, "fall_e": horizon.fall_e, "fall_100": horizon.fall_100}
+    if "noise" in quantities:
+        deltas = model_adjoints(model, params, batch, loss)[0][0]
+        noise = signal_to_noise(deltas, lengths)
+        found["noise"] = {name: curves["carry"] for name, curves in noise._asdict().items()}
+    if "truncation" in quantities:
+        windows = [2**n for n in range(0, xs.shape[0].bit_length(), 2) if 2**n < xs.shape[0]] or [1]
+        found["truncation"] = truncation(model, params, batch, loss, windows)._asdict()
+    if "curse" in quantities:
+        limit = SENSITIVITY_LIMIT // 8 // flat_size(way.cell, way.params)
+        small = [name for name, leaf in components(way.params).items() if 0 < leaf.size <= limit]
+        grown = sensitivities(way, few(carries, 1), few(xs, 1), few_lengths, leaves=small)
+        found["curse"] = grown.states | grown.parameters
     return found
 
 

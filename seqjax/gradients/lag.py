@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from seqjax.cells.gru import GRUParams
 from seqjax.cells.lstm import LSTMParams
 from seqjax.cells.taps import tap_names
-from seqjax.gradients.adjoints import adjoints, record, through
+from seqjax.gradients.adjoints import backward, record, through
 from seqjax.gradients.norms import LN10, components, log_mean
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
 from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
@@ -77,7 +77,7 @@ def step_gradients(
     blocks = _known_blocks(way, xs.shape[-1]) if blocks is None else tuple(blocks)
     cut = _cutter(way.params, blocks)
     steps = jnp.arange(xs.shape[0])[:, None]
-    deltas, _ = adjoints(way, carries, xs, ys_bar, lengths)
+    deltas, _ = backward(way, carries, xs, ys_bar, lengths)
     leaving = jax.tree.map(lambda leaf: _neighbour(leaf, way.reverse), deltas)
     if lengths is not None:
         blank = lambda leaf: keep_where(steps < lengths, leaf, jnp.zeros_like(leaf))  # noqa: E731

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.gradients.adjoints import model_adjoints
-from seqjax.gradients.scaled import log_norm
+from seqjax.gradients.scaled import Scaled, log_norm
 from seqjax.types import Array, Batch, Model, PyTree
 
 LN10 = 2.302585092994046
@@ -50,6 +50,11 @@ def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
         {name: log_mean(log, valid) / LN10 for name, log in logs.items()},
         (log_mean(whole[0], None) - log_mean(last, None)) / LN10,
     )
+
+
+def log10_norms(delta: Scaled) -> dict[str, Array]:
+    """log10 ‖δ_t‖ of adjoints by component of the carry, each [T, B]; -inf is an exact zero."""
+    return {name: log_norm(part, delta.log) / LN10 for name, part in components(delta.value).items()}
 
 
 def way_name(depth: int, number: int, ways: int) -> str:

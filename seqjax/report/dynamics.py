@@ -47,9 +47,9 @@ def through_training(records: Sequence[Record]) -> Figure | None:
         drawn = png(figure)
     words = (
         "The first layer while it trains, at every probe: the mean of each gate over units, steps and sequences; the "
-        "spectral radius of each square block of the recurrent matrix, in the cell's order (1 is the edge at which a linear network "
-        "neither forgets nor explodes); and the maximal Lyapunov exponent along the probe batch (below 0 the gradient "
-        "dies out in -1/λ₁ steps, above 0 it explodes). Lines are medians over seeds, bands their range."
+        "spectral radius of each square block of the recurrent matrix, in the cell's order (1 is the edge at which a "
+        "linear network neither forgets nor explodes); and the maximal Lyapunov exponent along the probe batch (below "
+        "0 the gradient dies out in -1/λ₁ steps, above 0 it explodes). Lines are medians over seeds, bands their range."
     )
     return Figure("training_dynamics", "Gates, spectral radius and Lyapunov exponent through training", words, drawn)
 

@@ -19,7 +19,8 @@ GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "reset_gate", 
 
 def flow_figures(records: Sequence[Record]) -> list[Figure]:
     """A figure for each quantity that the records hold."""
-    drawn = (_spectrum(records), _lyapunov(records), _lag(records), _sensitivity(records), _gates(records))
+    draws = (_spectrum, _lyapunov, _lag, _sensitivity, _gates, _noise, _truncation, _curse)
+    drawn = [draw(records) for draw in draws]
     return [figure for figure in drawn if figure is not None]
 
 
@@ -167,3 +168,64 @@ def _gates(records: Sequence[Record]) -> Figure | None:
         "saturated open. A forget gate f keeps a state for about 1/(1-f) steps."
     )
     return drawn and Figure("gates", "Gates", words, drawn)
+
+
+def _noise(records: Sequence[Record]) -> Figure | None:
+    def draw(ax: Axes, found: dict[str, Any]) -> None:
+        mean, noise = (np.array(found[name], float) for name in ("log10_mean", "log10_noise"))
+        steps = np.arange(1, len(mean) + 1)
+        ax.plot(steps, mean, color=PALETTE[0], label="mean over sequences")
+        ax.plot(steps, noise, color=PALETTE[1], linestyle=":", label="spread over sequences")
+        ax.legend(fontsize=6.5)
+
+    drawn = _one_panel_each(records, "noise", draw, "time step t", "log₁₀ ‖∂L/∂carry‖")
+    words = (
+        "The mean over sequences of the gradient that arrives at each time step, and the spread of the single "
+        "sequences about it. Where the dotted line is n powers of ten above, signal and noise are even in a batch of "
+        "about 100ⁿ sequences."
+    )
+    return drawn and Figure("noise", "Gradient noise over time", words, drawn)
+
+
+def _truncation(records: Sequence[Record]) -> Figure | None:
+    having = [record for record in records if record.flow.get("truncation")]
+    if not having:
+        return None
+    styles = cell_styles(records)
+    with canvas(8.5, 3.2) as figure:
+        left, right = figure.subplots(1, 2)
+        for record in having:
+            found = {name: np.array(values, float) for name, values in record.flow["truncation"].items()}
+            left.plot(found["windows"], found["cosine"], **styles[record.cell] | {"marker": ".", "markevery": 1})
+            right.plot(found["windows"], found["log10_ratio"], **styles[record.cell] | {"marker": ".", "markevery": 1})
+        left.set_ylabel("cosine with the full gradient")
+        right.set_ylabel("log₁₀ length, truncated / full")
+        for ax, ideal in ((left, 1), (right, 0)):
+            ax.axhline(ideal, color="#999999", linewidth=0.8)
+            ax.set_xscale("log", base=2)
+            ax.set_xlabel("window (steps)")
+        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
+        drawn = png(figure)
+    words = (
+        "What truncated backpropagation leaves of the gradient of the cell's parameters: its direction and its length "
+        "against the full one, by the number of steps that it goes back."
+    )
+    return Figure("truncation", "The bias of truncation", words, drawn)
+
+
+def _curse(records: Sequence[Record]) -> Figure | None:
+    def draw(ax: Axes, found: dict[str, Any]) -> None:
+        for n, (name, curve) in enumerate(found.items()):
+            state = "/" not in name
+            label = f"state {name}" if state else "∂{}/∂{}".format(*name.split("/", 1))
+            style = {"linestyle": "--" if state else "-", "color": PALETTE[n % len(PALETTE)]}
+            ax.plot(np.arange(1, len(curve) + 1), np.array(curve, float), label=label, **style)
+        ax.set_xscale("log")
+        ax.legend(fontsize=6.5)
+
+    drawn = _one_panel_each(records, "curse", draw, "time step t", "log₁₀ mean square")
+    words = (
+        "The size of the states (dashed) and of their derivatives with respect to parameters. As a cell's memory gets "
+        "longer, its states may stay of one size while these derivatives grow: the curse of memory."
+    )
+    return drawn and Figure("curse", "The curse of memory", words, drawn)
