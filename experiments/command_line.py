@@ -137,7 +137,8 @@ def progress_bar(total: int) -> Iterator[Callable[[int, str, str], None]]:
         def show(step: int, what: str, words: str) -> None:
             nonlocal bar
             if bar is None:
-                bar = stack.enter_context(tqdm(total=total, unit="step", dynamic_ncols=True, smoothing=0.05))
+                form = {} if total else {"bar_format": "{desc} [{elapsed}{postfix}]"}
+                bar = stack.enter_context(tqdm(total=total, unit="step", dynamic_ncols=True, smoothing=0.05, **form))
             bar.set_description(what, refresh=False)
             bar.set_postfix_str(words, refresh=False)
             bar.update(step - bar.n)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -51,7 +52,9 @@ def gradient_flow(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
     grid.run("gradient_flow", values, argv, cells, default_lengths=(100,), after=measure, steps=0)
 
 
-def write_flow(prepared: Prepared, directory: Path, quantities: tuple[str, ...]) -> None:
+def write_flow(
+    prepared: Prepared, directory: Path, tell: Callable[[int, str], None], quantities: tuple[str, ...]
+) -> None:
     """flow.json: the quantities of the first run at initialization."""
     task, model = prepared.task, prepared.model
     place = int(np.flatnonzero(prepared.layout.slots == 0)[0])
@@ -59,6 +62,7 @@ def write_flow(prepared: Prepared, directory: Path, quantities: tuple[str, ...])
     batch = probe_batch(task, prepared.program.data, prepared.config.probe_size)
     found = {}
     for quantity in quantities:  # one after the other: XLA's pool on a CPU can wait for itself in two QRs at a time
+        tell(0, quantity)
         measure = jax.jit(lambda params, batch, only=(quantity,): flow(model, params, batch, task.loss, only))
         found |= jax.device_get(measure(params, batch))
     rounded = jax.tree.map(lambda leaf: np.round(np.asarray(leaf, float), 5).tolist(), found)

@@ -34,7 +34,7 @@ def run(
     argv: list[str],
     cells: Sequence[str],
     default_lengths: Sequence[int],
-    after: Callable[[Prepared, Path], None] | None = None,
+    after: Callable[[Prepared, Path, Callable[[int, str], None]], None] | None = None,
     **settings: object,
 ) -> None:
     """Prepare everything, so that no mistake shows late; train each program; report on all.
@@ -45,7 +45,7 @@ def run(
         argv: the arguments as typed.
         cells: their specs.
         default_lengths: for tasks that take a length and got none.
-        after: what to do once a program has been trained, with it and its directory.
+        after: what to do once a program has been trained, with it, its directory, and what tells the progress.
         **settings: fields of Config that are not flags of the script.
     """
     workdir = command_line.workdir_from(values, kind)
@@ -69,9 +69,9 @@ def run(
                 show(before + step, what, words)
 
             train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
-            before += config.steps
             if after is not None:
-                after(prepared, workdir / name)
+                after(prepared, workdir / name, tell)
+            before += config.steps
     show_report(workdir)
 
 

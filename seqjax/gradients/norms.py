@@ -19,7 +19,8 @@ class GradientNorms(NamedTuple):
 
     log10_norm:    name -> [T]; 'carry' is all components of all layers together, the others are
                    named as 'layer_0/h', with two directions 'layer_0/forward/h'. -inf is an exact zero.
-    first_to_last: scalar, log10 of the norm at the first step relative to that at the last valid one.
+    first_to_last: scalar, log10 of the norm at the first step relative to that at the last valid one;
+                   NaN where both are zero.
     """
 
     log10_norm: dict[str, Array]

@@ -30,13 +30,9 @@ def ranking(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     for record in records:
         if not record.flow:
             continue
-        first = np.median(
-            [
-                run.probes[0].first_to_last
-                for run in record.runs
-                if run.probes and run.probes[0].first_to_last is not None
-            ]
-        )
+        norms = [run.probes[0].first_to_last for run in record.runs if run.probes]
+        norms = [value for value in norms if value is not None]
+        first = float(np.median(norms)) if norms else None
         sensitivity, exponents = record.flow.get("sensitivity", {}), record.flow.get("lyapunov", {})
         leading = (exponents.get("exponents") or [None])[0]
         keeping = {name: value for name, value in record.flow.get("gates", {}).items() if name.endswith("/horizon")}
@@ -46,7 +42,7 @@ def ranking(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         )
         numbers = [first, sensitivity.get("fall_e"), sensitivity.get("fall_100"), keeps, leading]
         numbers.append(None if leading is None else -1 / leading if leading < 0 else math.inf)
-        rows.append((float(first), [record.cell, record.task, *map(_number, numbers)]))
+        rows.append((-math.inf if first is None else first, [record.cell, record.task, *map(_number, numbers)]))
     headings = ["cell", "task", "log10 gradient, first step / last"]
     headings += ["sensitivity falls by e after", "by 100 after", "1/(1-f) of the gates", "λ₁ (nats a step)", "-1/λ₁"]
     return headings, [row for _, row in sorted(rows, key=lambda pair: -pair[0])]

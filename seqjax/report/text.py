@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from seqjax.report.flow import ranking
 from seqjax.report.records import Record
 from seqjax.report.tables import NO_MEMORY, Row, Spread, rates, short, table
 from seqjax.spec import Spec, parse
@@ -69,12 +70,29 @@ def print_table(records: Sequence[Record], file: TextIO | None = None) -> None:
     console = Console(file=file or sys.stdout, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(file=console.file, width=120, markup=False, highlight=False, emoji=False)
+    headings, ranked = ranking(records)
+    if ranked:
+        console.print(ranks(headings, ranked))
+        return
     common = common_task(records)
     if common:
         console.print(f"task: {common.removesuffix('()')}")
     console.print(grid(rows, console.width))
     for note in lay_out(rows)[2]:
         console.print(note, style="dim")
+
+
+def ranks(headings: Sequence[str], body: Sequence[Sequence[str]]) -> Any:
+    """What gradient_flow measured as a rich Table, the cell that keeps most of its gradient first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in headings:
+        shown.add_column(heading, justify="left" if heading in WORDS else "right", overflow="fold")
+    for texts in body:
+        shown.add_row(*texts)
+    return shown
 
 
 def grid(rows: Sequence[Row], width: int) -> Any:
