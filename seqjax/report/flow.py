@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "reset_gate", "update_gate")
+DEEPEST = -8  # powers of ten below which a sensitivity leaves the panel
 
 
 def flow_figures(records: Sequence[Record]) -> list[Figure]:
@@ -59,9 +60,9 @@ def _one_panel_each(
     having = [record for record in records if record.flow.get(quantity)]
     if not having:
         return None
-    columns = min(3, len(having))
+    columns = 2 if len(having) == 4 else min(3, len(having))
     with canvas(3.3 * columns + 0.6, 2.9 * -(-len(having) // columns)) as figure:
-        for ax, record in zip(panels(figure, len(having), columns, sharey=True, **axes), having):
+        for ax, record in zip(panels(figure, len(having), columns, **{"sharey": True} | axes), having):
             draw(ax, record.flow[quantity])
             ax.set_title(f"{record.cell}\n{record.task}", fontsize=9)
             ax.set_xlabel(x)
@@ -77,10 +78,13 @@ def _spectrum(records: Sequence[Record]) -> Figure | None:
         ax.set_xscale("log")
         ax.axhline(0, color="#999999", linewidth=0.8)
 
-    drawn = _one_panel_each(records, "spectrum", draw, "lag (steps)", "log₁₀ singular values of ∂s_T/∂s_(T-lag)")
+    drawn = _one_panel_each(
+        records, "spectrum", draw, "lag (steps)", "log₁₀ singular values of ∂s_T/∂s_(T-lag)", sharey=False
+    )
     words = (
         "The leading singular values of the product of the Jacobians over the last steps, mean over sequences: how "
-        "much the gradient can shrink or grow along each direction. A fan that opens downwards has few directions left."
+        "much the gradient can shrink or grow along each direction. A fan that opens downwards has few directions left. "
+        "Each panel has a scale of its own."
     )
     return drawn and Figure("singular_values", "The singular-value fan", words, drawn)
 
@@ -110,11 +114,13 @@ def _lag(records: Sequence[Record]) -> Figure | None:
         ax.plot(np.array(found["all"], float), color="#333333", linewidth=1.8, label="all parameters")
         ax.legend(fontsize=6.5)
 
-    drawn = _one_panel_each(records, "lag", draw, "lag T - t (steps)", "log₁₀ ‖part of ∂L/∂W from step t‖")
+    drawn = _one_panel_each(
+        records, "lag", draw, "lag T - t (steps)", "log₁₀ ‖part of ∂L/∂W from step t‖", sharey=False
+    )
     words = (
         "How much each time step contributes to the gradient of the parameters, by its distance from the last step, "
         "mean over sequences, and the same for the columns of each gate. "
-        "Where it has fallen far, that step teaches nothing."
+        "Where it has fallen far, that step teaches nothing. Each panel has a scale of its own."
     )
     return drawn and Figure("lags", "Gradient of the parameters by lag", words, drawn)
 
@@ -132,13 +138,15 @@ def _sensitivity(records: Sequence[Record]) -> Figure | None:
         for fall, words in ((math.e, "1/e"), (100, "1/100")):
             ax.axhline(-math.log10(fall), color="#999999", linewidth=0.8, linestyle=":")
             ax.annotate(words, (1, -math.log10(fall)), xycoords=("axes fraction", "data"), fontsize=8, color="#666666")
+        low, high = ax.dataLim.intervaly
+        ax.set_ylim(max(low, DEEPEST) - 0.3, high + 0.3)
         ax.set_xlabel("lag T - t (steps)")
         ax.set_ylabel("log₁₀ ‖∂y_T/∂x_t‖, relative to lag 0")
         legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
         drawn = png(figure)
     words = (
         "How much the last output depends on the input of each step before it. The lag at which a curve crosses a "
-        "dotted line is a memory horizon."
+        "dotted line is a memory horizon; one that has left the panel below is of no use to learning."
     )
     return Figure("sensitivity", "Sensitivity to the inputs", words, drawn)
 
@@ -167,20 +175,26 @@ def _gates(records: Sequence[Record]) -> Figure | None:
 
 
 def _noise(records: Sequence[Record]) -> Figure | None:
-    def draw(ax: Axes, found: dict[str, Any]) -> None:
-        mean, noise = (np.array(found[name], float) for name in ("log10_mean", "log10_noise"))
-        steps = np.arange(1, len(mean) + 1)
-        ax.plot(steps, mean, color=PALETTE[0], label="mean over sequences")
-        ax.plot(steps, noise, color=PALETTE[1], linestyle=":", label="spread over sequences")
-        ax.legend(fontsize=6.5)
-
-    drawn = _one_panel_each(records, "noise", draw, "time step t", "log₁₀ ‖∂L/∂carry‖")
+    having = [record for record in records if record.flow.get("noise")]
+    if not having:
+        return None
+    styles = cell_styles(records)
+    with canvas(6.5, 3.4) as figure:
+        ax = figure.subplots()
+        for record in having:
+            mean, noise = (np.array(record.flow["noise"][name], float) for name in ("log10_mean", "log10_noise"))
+            ax.plot(np.arange(1, len(mean) + 1), mean - noise, **styles[record.cell])
+        ax.axhline(0, color="#999999", linewidth=0.8)
+        ax.set_xlabel("time step t")
+        ax.set_ylabel("log₁₀ ‖mean of ∂L/∂carry‖ / spread")
+        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
+        drawn = png(figure)
     words = (
-        "The mean over sequences of the gradient that arrives at each time step, and the spread of the single "
-        "sequences about it. Where the dotted line is n powers of ten above, signal and noise are even in a batch of "
-        "about 100ⁿ sequences."
+        "The gradient that arrives at each time step, its mean over the sequences of the batch against their spread "
+        "about it. At -n, signal and noise are even in a batch of about 100ⁿ sequences; with B sequences the mean of "
+        "pure noise stands near -½ log₁₀ B."
     )
-    return drawn and Figure("noise", "Gradient noise over time", words, drawn)
+    return Figure("noise", "Gradient noise over time", words, drawn)
 
 
 def _truncation(records: Sequence[Record]) -> Figure | None:
