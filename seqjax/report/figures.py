@@ -109,7 +109,9 @@ def line(label: str, **options: Any) -> Any:
 
 
 def legend_above(figure: Canvas, handles: Sequence[Any]) -> None:
-    """One legend for all panels, above them, in as many columns as fit."""
+    """One legend for all panels, above them, in as many columns as fit; the figure grows by its lines."""
     longest = max(len(handle.get_label()) for handle in handles)
     fit = int(figure.get_figwidth() * 13 / (longest + 6))
-    figure.legend(handles=handles, loc="outside upper left", ncols=max(1, min(fit, len(handles))), fontsize=9.5)
+    columns = max(1, min(fit, len(handles)))
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(handles) // columns) - 2))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=9.5)

@@ -83,8 +83,8 @@ def _spectrum(records: Sequence[Record]) -> Figure | None:
     )
     words = (
         "The leading singular values of the product of the Jacobians over the last steps, mean over sequences: how "
-        "much the gradient can shrink or grow along each direction. A fan that opens downwards has few directions left. "
-        "Each panel has a scale of its own."
+        "much the gradient can shrink or grow along each direction. A fan that opens downwards has few directions "
+        "left. Each panel has a scale of its own."
     )
     return drawn and Figure("singular_values", "The singular-value fan", words, drawn)
 
