@@ -186,10 +186,10 @@ def _set_up_jax(several_runs: bool) -> None:
         if "xla_cpu_multi_thread_eigen" not in before:
             os.environ["XLA_FLAGS"] = f"{before} --xla_cpu_multi_thread_eigen=false".strip()
         with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
-            jax.config.update("jax_num_cpu_devices", _cores())
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use; macOS tells only of all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -1,0 +1,183 @@
+"""Run the rows of published tables again, and set reported beside measured.
+
+--list shows every row, its estimated cost here and whether it has a result. A row that was interrupted goes
+on where it stopped. Results are kept in --results, from which --render makes RESULTS.md.
+
+Example:
+  python -m experiments.reproduce --paper=hochreiter1997 --rows='embedded-reber*' --budget=cpu
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import math
+import pkgutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command_line
+from seqjax import UserError, papers
+from seqjax.papers.row import Paper, Row
+from seqjax.report import load
+from seqjax.report.reproduction import measured, read_results, render, result, verdict
+from seqjax.spec import did_you_mean
+from seqjax.training import Config, prepare, train
+from seqjax.training.record import write_json
+
+FLAGS = flags.FlagValues()
+BUDGETS = ("smoke", "cpu", "full")
+SMOKE = {"steps": 20, "seeds": 1, "eval_every": 10, "eval_size": 16, "probe_every": 20, "checkpoint_every": 20}
+SECONDS_A_STEP = 8e-6  # of a small cell's time step, forward and back, whatever its size
+flags.DEFINE_boolean("list", False, "show papers and rows, and stop", flag_values=FLAGS)
+flags.DEFINE_string("paper", None, "a file of seqjax/papers; all if left out", flag_values=FLAGS)
+flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
+flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
+flags.DEFINE_string("data", "../shared/data", "folder of the data sets that rows name as DATA/...", flag_values=FLAGS)
+flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
+flags.DEFINE_string("results", "results", "folder of the result records", flag_values=FLAGS)
+flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
+flags.DEFINE_string("layout", "auto", "run axis: auto, vmap, map or sharded", flag_values=FLAGS)
+flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
+
+
+def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
+    """List, run or render."""
+    known, results = registry(), Path(values.results)
+    if values.budget not in BUDGETS:
+        hint = did_you_mean(values.budget, BUDGETS)
+        raise UserError(f"--budget={values.budget!r}{hint}budgets: {', '.join(BUDGETS)}")
+    chosen = choose(known, values.paper, values.rows)
+    if values.list:
+        show_list(chosen, values, results)
+        return
+    if not values.render:
+        command = command_line.command("reproduce", argv)
+        for name, row in chosen:
+            run_row(name, row, values, command, results)
+    page = results.parent / "RESULTS.md"
+    try:
+        page.write_text(render(known, results), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {page}: {error.strerror}") from error
+    print(f"results: {page}")
+
+
+def registry() -> dict[str, Paper]:
+    """Every paper of seqjax/papers by its file's name."""
+    names = sorted(found.name for found in pkgutil.iter_modules(papers.__path__) if found.name != "row")
+    return {name: importlib.import_module(f"seqjax.papers.{name}").PAPER for name in names}
+
+
+def choose(known: dict[str, Paper], paper: str | None, pattern: str) -> list[tuple[str, Row]]:
+    """The rows of one paper or of all whose names match. Raises UserError listing what there is."""
+    if paper is not None and paper not in known:
+        raise UserError(f"--paper={paper!r}{did_you_mean(paper, list(known))}papers: {', '.join(known)}")
+    rows = [(name, row) for name in ([paper] if paper else known) for row in known[name].rows]
+    found = [(name, row) for name, row in rows if fnmatch.fnmatch(row.name, pattern)]
+    if not found:
+        raise UserError(f"--rows={pattern!r} matches none of: {', '.join(row.name for _, row in rows)}")
+    return found
+
+
+def config_of(row: Row, budget: str, data: str, seeds: int | None) -> Config:
+    """The Config of a row at a budget."""
+    settings: dict[str, Any] = dict(row.settings)
+    if budget != "full":
+        settings |= row.cpu
+    if budget == "smoke":
+        settings |= SMOKE | {"learning_rates": row.settings["learning_rates"][:1]}
+    if seeds is not None:
+        settings["seeds"] = seeds
+    return Config(cell=row.cell, task=row.task.replace("DATA", data), **settings)
+
+
+def missing(row: Row, data: str) -> str | None:
+    """Why the row cannot be run here: its data are not at hand; else None."""
+    where = row.data and Path(row.data.replace("DATA", data))
+    return f"data not at hand: {where}" if where and not where.exists() else None
+
+
+def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results: Path) -> None:
+    """Train a row, or go on with it, and keep its result."""
+    why = missing(row, values.data)
+    if why:
+        print(f"{name}/{row.name}: {why}; --data=FOLDER names another place", file=sys.stderr)
+        return
+    config = config_of(row, values.budget, values.data, values.seeds)
+    directory = Path(values.workdir) / name / f"{row.name}-{values.budget}"
+    prepared = prepare(config, values.layout)
+    with command_line.progress_bar(config.steps) as show:
+        train(
+            prepared,
+            directory,
+            command=command,
+            resume=directory.exists(),
+            progress=lambda step, words: show(step, f"{name}/{row.name}", words),
+        )
+    (record,) = load(directory)
+    found = result(row, name, values.budget, record, command)
+    (results / name).mkdir(parents=True, exist_ok=True)
+    write_json(results / name / f"{row.name}.{values.budget}.json", found)
+    at_best = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
+    value = measured(row, at_best, config.batch_size)
+    print(f"{name}/{row.name}: published {row.published}, measured {value.value}: {verdict(row, value, values.budget)}")
+
+
+def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: Path) -> None:
+    """A table of the rows with their estimated cost at the budget."""
+    there, bad = read_results(results)
+    rate = _operations_a_second()
+    table = Table("paper", "row", "published", f"estimated time, {values.budget}", "results")
+    for name, row in chosen:
+        why = missing(row, values.data)
+        cost = why or _words(estimate(config_of(row, values.budget, values.data, values.seeds), rate))
+        have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
+        published = "curves" if row.published is None else f"{row.published:g} [{row.source}]"
+        table.add_row(name, row.name, published, cost, have or "-")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    for line in bad:
+        console.print(line, markup=False)
+
+
+def estimate(config: Config, rate: float) -> float:
+    """Seconds, at most: six operations a parameter, time step and sequence, and a time step's own cost."""
+    prepared = prepare(config._replace(seeds=1, learning_rates=config.learning_rates[:1]), "map")
+    batch = jax.eval_shape(lambda: prepared.task.sample(jax.random.key(0), config.batch_size))
+    params = jax.eval_shape(prepared.model.init, jax.random.key(0))
+    numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    steps = batch.inputs.shape[0]
+    once = steps * (SECONDS_A_STEP + 6 * numbers * config.batch_size / rate)
+    return len(config.runs) * config.steps * once / min(2, command_line.cores())
+
+
+def _operations_a_second() -> float:
+    """Of a matrix product here, now, halved for what is no product."""
+    a = np.ones((512, 512), np.float32)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < 0.2:
+        a @ a
+        count += 1
+    return count * 2 * 512**3 / (time.perf_counter() - start) / 2
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(1, round(seconds / 60))} min"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The script; argv without the program's name."""
+    return command_line.run(reproduce, FLAGS, __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Arjovsky, Shah & Bengio 2016, uRNN: the copying and the adding problem, of which the paper shows curves."""
+
+from seqjax.papers.row import Paper, Row
+
+SETTINGS = {
+    "optimizer": "rmsprop(decay=0.9)",
+    "learning_rates": (1e-4, 3e-4, 1e-3, 3e-3),
+    "batch_size": 20,
+    "clip_norm": None,
+    "clip_value": 1.0,
+    "seeds": 5,
+    "steps": 20_000,
+    "eval_every": 500,
+    "probe_every": 5000,
+}
+CPU = {"steps": 4000, "seeds": 3, "learning_rates": (1e-3, 3e-3)}
+KNOWN = "the paper's 512 units are too many for two cores, here 128; it has one learning rate, 1e-3"
+
+
+def _rows(task: str, name: str, cells: dict[str, str], known: str, **numbers: object) -> tuple[Row, ...]:
+    return tuple(
+        Row(f"{name}-{short}", cell, task, "loss", numbers.get(short), "M", SETTINGS, CPU, known=f"{known}; {KNOWN}")
+        for short, cell in cells.items()
+    )
+
+
+CELLS = {
+    "rnn": "rnn(hidden=128)",
+    "irnn": "rnn(hidden=128, activation='relu', recurrent_init='identity', input_init='normal', input_scale=0.001)",
+    "lstm": "lstm(hidden=128)",
+    "gru": "gru(hidden=128)",
+}
+
+PAPER = Paper(
+    "Arjovsky, Shah & Bengio 2016, Unitary Evolution Recurrent Neural Networks, ICML",
+    (
+        *_rows("adding(length=200)", "adding-200", CELLS, "baseline 1/6; one mark in each half"),
+        *_rows("adding(length=400)", "adding-400", CELLS, "baseline 1/6; one mark in each half"),
+        *_rows(
+            "copy_memory(length=100)", "copy-100", {"lstm": CELLS["lstm"]}, "LSTM stays at the baseline", lstm=0.1733
+        ),
+    ),
+)

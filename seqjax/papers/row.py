@@ -1,0 +1,57 @@
+"""The vocabulary of the registry: what a paper is, and one row of its tables. No logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+# What a row measures, and its words in a table.
+MEASURES = {
+    "sequences": "training sequences until solved",
+    "loss": "final loss",
+    "score": "final score",
+    "solved": "share of seeds that solve",
+}
+SOURCES = {
+    "L": "read in the paper or in its authors' code",
+    "L2": "read in another text that quotes it",
+    "M": "from memory, not verified",
+}
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Row(NamedTuple):
+    """One published number, and how to measure it.
+
+    name:      of the row, without blanks: 'adding-100'
+    cell:      spec
+    task:      spec
+    measure:   one of MEASURES; of the seeds at the best learning rate of the grid
+    published: the number in the paper; None where it shows a curve, or gives no number for this row
+    source:    one of SOURCES, for the number
+    settings:  fields of Config for the published budget; learning_rates is the grid
+    cpu:       the fields that the cpu budget cuts; empty where the published budget fits two cores
+    tolerance: relative distance at which two numbers are called the same
+    known:     what is known to be wrong, unclear or another thing here than in the paper
+    data:      the flag's value in a task spec to be replaced by a user's data, as 'DATA/mnist'; else None
+    """
+
+    name: str
+    cell: str
+    task: str
+    measure: Literal["sequences", "loss", "score", "solved"]
+    published: float | None
+    source: Literal["L", "L2", "M"]
+    settings: Mapping[str, Any]
+    cpu: Mapping[str, Any] = NOTHING
+    tolerance: float = 0.1
+    known: str = ""
+    data: str | None = None
+
+
+class Paper(NamedTuple):
+    """A paper: its citation, and its rows."""
+
+    title: str
+    rows: tuple[Row, ...]

@@ -1,0 +1,35 @@
+"""Tallec & Ollivier 2018: chrono initialization against a forget bias of 1, of which the paper shows curves."""
+
+from seqjax.papers.row import Paper, Row
+
+SETTINGS = {
+    "optimizer": "rmsprop(decay=0.9)",
+    "learning_rates": (1e-3,),
+    "batch_size": 50,
+    "clip_norm": None,
+    "seeds": 5,
+    "steps": 20_000,
+    "eval_every": 500,
+    "probe_every": 5000,
+}
+KNOWN = "the paper shows curves only; its learning rate is one, 1e-3; the batch of 50 is ours"
+
+
+def _pair(task: str, name: str, longest: int, steps: int) -> tuple[Row, ...]:
+    cells = {"chrono": f"lstm(hidden=128, max_lag={longest})", "bias-1": "lstm(hidden=128, forget_bias=1.0)"}
+    cut = {"steps": steps, "seeds": 3}
+    return tuple(
+        Row(f"{name}-{short}", cell, task, "loss", None, "L", SETTINGS, cut, known=KNOWN)
+        for short, cell in cells.items()
+    )
+
+
+PAPER = Paper(
+    "Tallec & Ollivier 2018, Can Recurrent Neural Networks Warp Time?, ICLR",
+    (
+        *_pair("copy_memory(length=500)", "copy-500", 750, 1000),
+        *_pair("copy_memory(length=500, variant='variable')", "variable-copy-500", 500, 1000),
+        *_pair("adding(length=200)", "adding-200", 200, 3000),
+        *_pair("adding(length=750)", "adding-750", 750, 1000),
+    ),
+)

@@ -1,0 +1,216 @@
+"""Reported beside measured: the verdict on a row of a paper, and RESULTS.md from the result records."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.papers.row import MEASURES, SOURCES, Paper, Row
+from seqjax.report.records import Record, Run
+from seqjax.report.tables import best_rate, short, spread
+
+RESAMPLES = 10_000
+
+
+class Measured(NamedTuple):
+    """What the seeds at the best learning rate gave: the median, and its interval by the bootstrap.
+
+    value, low, high: in the unit of the row's measure; inf where seeds never solved, None where nothing is finite
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Measured:
+    """The median over seeds and its 95 % percentile interval over 10,000 resamples. (Efron 1979)
+
+    A share of seeds ('solved') has the interval of Wilson (1927) instead. The resampling is seeded: the
+    same runs give the same interval.
+    """
+    if row.measure == "solved":
+        return _wilson(sum(run["status"] == "solved" for run in runs), len(runs))
+    if row.measure == "sequences":
+        values = [math.inf if run["solved_at"] is None else run["solved_at"] * batch_size for run in runs]
+    else:
+        worst = math.inf if row.measure == "loss" else -math.inf
+        values = [worst if run["status"] == "diverged" else run[row.measure] for run in runs]
+    values = np.array([math.nan if value is None else value for value in values], float)
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return Measured(None, None, None)
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    medians = np.sort(_medians(values[drawn]))
+    low, high = medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1]
+    return Measured(float(_medians(values[None])[0]), float(low), float(high))
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Medians of the rows, the upper of two middle ones where their mean is not defined."""
+    ordered, middle = np.sort(values, -1), values.shape[-1] // 2
+    if values.shape[-1] % 2:
+        return ordered[:, middle]
+    low, high = ordered[:, middle - 1], ordered[:, middle]
+    finite = np.isfinite(low) & np.isfinite(high)
+    return np.where(finite, (np.where(finite, low, 0) + np.where(finite, high, 0)) / 2, high)
+
+
+def _wilson(solved: int, seeds: int, z: float = 1.96) -> Measured:
+    share, square = solved / seeds, z * z / seeds
+    middle = (share + square / 2) / (1 + square)
+    half = z * math.sqrt(share * (1 - share) / seeds + square / (4 * seeds)) / (1 + square)
+    return Measured(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def verdict(row: Row, found: Measured, budget: str) -> str:
+    """'reproduced', 'better', 'not reproduced' or 'unclear: why'; no verdict of a smoke budget.
+
+    Reproduced: the published number lies in the interval, or within the row's tolerance of the median.
+    """
+    if budget == "smoke":
+        return "no verdict (smoke)"
+    if row.published is None:
+        return "unclear: the paper gives no number"
+    if found.value is None:
+        return "not reproduced: no finite value"
+    near = abs(found.value - row.published) <= row.tolerance * abs(row.published)
+    if near or found.low <= row.published <= found.high:
+        return "reproduced"
+    better = found.value < row.published if row.measure in ("loss", "sequences") else found.value > row.published
+    cut = " (with a smaller budget)" if budget == "cpu" and row.cpu else ""
+    return ("better" if better else "not reproduced") + cut
+
+
+def result(row: Row, paper: str, budget: str, record: Record, command: str) -> dict[str, Any]:
+    """What is kept of a run, as JSON: its settings, every run's end, device, versions, wall time."""
+
+    def ended(run: Run) -> dict[str, Any]:
+        fields = ("seed", "learning_rate", "status", "steps", "solved_at", "diverged_at", "loss", "score")
+        return {name: getattr(run, name) for name in fields}
+
+    return {
+        "paper": paper,
+        "row": row.name,
+        "budget": budget,
+        "command": command,
+        "config": record.config["config"],
+        "environment": record.config["environment"],
+        "parameters": record.parameters,
+        "baseline": record.baseline,
+        "best_learning_rate": best_rate(record),
+        "wall_seconds": record.wall_seconds,
+        "runs": [ended(run) for run in record.runs],
+    }
+
+
+def read_results(directory: Path) -> tuple[dict[tuple[str, str, str], dict[str, Any]], list[str]]:
+    """(paper, row, budget) -> result, and a line for each file that cannot be read; none is changed."""
+    found, bad = {}, []
+    for path in sorted(directory.glob("*/*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            key = content["paper"], content["row"], content["budget"]
+            runs, _ = content["runs"], content["config"]["batch_size"]
+            at_best = [run for run in runs if run["learning_rate"] == content["best_learning_rate"]]
+            if not at_best or any({"status", "solved_at", "loss", "score"} - run.keys() for run in at_best):
+                raise ValueError("its runs are not whole")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            bad.append(f"{path.parent.name}/{path.name} cannot be read ({error}); it is left as it is and not counted")
+            continue
+        found[key] = content
+    return found, bad
+
+
+HEADINGS = (
+    "row", "budget", "measure", "published", "measured [95 % interval]", "solved", "steps to solve", "verdict",
+    "device", "wall time",
+)  # fmt: skip
+
+
+def render(papers: Mapping[str, Paper], directory: Path) -> str:
+    """RESULTS.md: every row of the registry, with what the records in a directory say."""
+    results, bad = read_results(directory)
+    parts = [
+        "# Reported and measured",
+        "",
+        "Made by `python -m experiments.reproduce --render` from the registry (`seqjax/papers/`) and the records in",
+        "`results/`; no number is typed by hand. Medians over seeds at the best learning rate of the row's grid.",
+        "Sources: " + "; ".join(f"[{mark}] {words}" for mark, words in SOURCES.items()) + ".",
+        "",
+    ]
+    known = {(name, row.name) for name, paper in papers.items() for row in paper.rows}
+    for name, paper in papers.items():
+        rows = [line for row in paper.rows for line in _lines(name, row, results)]
+        parts += [f"## {paper.title}", ""]
+        parts += [f"| {' | '.join(HEADINGS)} |", "|" + "---|" * len(HEADINGS)]
+        parts += [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in rows]
+        notes: dict[str, list[str]] = {}
+        for row in paper.rows:
+            if row.known:
+                notes.setdefault(row.known, []).append(row.name)
+        parts += ["", *[f"- {', '.join(f'`{each}`' for each in names)}: {note}." for note, names in notes.items()], ""]
+    bad += [f"{key[0]}/{key[1]} is no row of the registry" for key in results if key[:2] not in known]
+    if bad:
+        parts += ["## Records left out", "", *[f"- {line}." for line in bad], ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[list[str]]:
+    published = "curves only" if row.published is None else f"{short(row.published)} [{row.source}]"
+    begin = [f"`{row.name}`"]
+    lines = []
+    for budget in ("full", "cpu", "smoke"):
+        found = results.get((paper, row.name, budget))
+        if found is None:
+            continue
+        config, device = found["config"], found["environment"]["device"]
+        runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
+        value = measured(row, runs, config["batch_size"])
+        words = verdict(row, value, budget)
+        steps = spread(run["solved_at"] for run in runs)
+        solved = sum(run["status"] == "solved" for run in runs)
+        wall = found["wall_seconds"]
+        lines.append(
+            [
+                *begin,
+                _budget(row, budget, config),
+                MEASURES[row.measure],
+                published,
+                _interval(value),
+                f"{solved}/{len(runs)}",
+                str(steps) if steps else "-",
+                words,
+                f"{device['count']} x {device['kind']}",
+                "-" if wall is None else f"{wall / 60:.1f} min",
+            ]
+        )
+    return lines or [[*begin, "-", MEASURES[row.measure], published, "not run", "-", "-", "-", "-", "-"]]
+
+
+def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:
+    """'full', or what was cut: 'cpu (steps 3000 of 50000, seeds 3 of 5)'."""
+    cut = [
+        f"{name} {config[name]:g} of {row.settings[name]:g}"
+        for name in ("steps", "seeds")
+        if name in row.settings and config[name] != row.settings[name]
+    ]
+    if len(config["learning_rates"]) < len(row.settings["learning_rates"]):
+        cut.append(f"learning rates {len(config['learning_rates'])} of {len(row.settings['learning_rates'])}")
+    return budget + (f" ({', '.join(cut)})" if cut else "")
+
+
+def _interval(found: Measured) -> str:
+    if found.value is None:
+        return "-"
+    text = [("never" if value == math.inf else short(value)) for value in found]
+    return text[0] + (f" [{text[1]}..{text[2]}]" if text[1] != text[2] else "")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
