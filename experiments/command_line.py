@@ -37,6 +37,7 @@ CONFIG_FLAGS = {
     "clip_norm": (flags.DEFINE_float, "clip gradients to this global norm; 0 for no clipping"),
     "clip_value": (flags.DEFINE_float, "clip gradients elementwise to this size"),
     "penalty": (flags.DEFINE_string, "spec of a loss term: 'vanishing(weight=0.1)', 'flossing(weight=1.0, k=1)'"),
+    "eval_task": (flags.DEFINE_string, "measure and solve this task instead: longer sequences, 'parity(length=200)'"),
     "eval_every": (flags.DEFINE_integer, "steps between evaluations"),
     "eval_size": (flags.DEFINE_integer, "fresh sequences an evaluation draws"),
     "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms over time"),

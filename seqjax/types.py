@@ -73,6 +73,8 @@ class Task(NamedTuple):
     criterion:   `solved` in words
     examples:    the stored examples where the task is real data; then training goes through them
                  in epochs, and evaluation reads the test split
+    show:        (batch, number of a sequence in it) -> text that a person can read; None for a form
+                 that suits the shapes
     """
 
     sample: Callable[[Array, int], Batch]
@@ -86,6 +88,7 @@ class Task(NamedTuple):
     tokens: bool = False
     criterion: str = ""
     examples: Examples | None = None
+    show: Callable[[Batch, int], str] | None = None
 
 
 class Direction(NamedTuple):

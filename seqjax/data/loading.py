@@ -81,6 +81,13 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
     return dict(splits)
 
 
+def test_split(splits: dict[str, Dataset], name: str, data: str) -> Dataset:
+    """The split that evaluation is to read. Raises UserError where there is none of that name."""
+    if name not in splits:
+        raise UserError(f"data={data!r} has no split {name!r} to test on; splits: {', '.join(splits)}")
+    return splits[name]
+
+
 def array(rows: Dataset, name: str, data: str) -> np.ndarray:
     """A column of numbers or of nested lists of them, one axis a level: [rows, ...], in the stored dtype.
 

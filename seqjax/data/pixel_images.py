@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.data.loading import array, held_out, load
 from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.showing import shades
 from seqjax.types import Array, Batch, Examples, Task, UserError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def pixel_images(
         )
     labels = np.concatenate([train.labels, test.labels])
     classes = _classes(classes, splits["train"].features[label_column], labels, data)
+    height, width = train.pixels.shape[1:3]
     train, test = (_sequences(images, order, permutation_seed) for images in (train, test))
     share = np.bincount(train.labels) / len(train.labels)
     baseline = -sum(float(p * np.log(p)) for p in share if p)
@@ -106,8 +108,19 @@ def pixel_images(
         output_size=classes,
         baseline=baseline,
         readout="last",
+        criterion=f"{SOLVED[order]:.0%} of the images right",
         examples=Examples(train, test, batch),
+        show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width),
     )
+
+
+def _show(batch: Batch, number: int, order: str, seed: int, height: int, width: int) -> str:
+    """The image in shades, its pixels in their places again, and its class."""
+    pixels = np.asarray(batch.inputs)[:, number]
+    if order == "permuted":
+        pixels = pixels[np.argsort(np.random.default_rng(seed).permutation(height * width))]
+    grey = pixels.reshape(height, width, -1).mean(-1)
+    return "\n".join([*shades(grey), f"target at the end: {batch.targets[number]}"])
 
 
 def _pick(images: LabelledImages, rows: Array) -> LabelledImages:

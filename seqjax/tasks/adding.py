@@ -7,6 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from seqjax.tasks.marking import MARGIN, SHORTEST, first_step_chance, mark
 from seqjax.tasks.scoring import masked_mean, squared_error
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -37,35 +38,30 @@ def adding(length: int = 100, variant: Literal["urnn", "tcn", "hs97"] = "urnn") 
     Raises:
         UserError: a length below 2, or below 22 in 'hs97', whose marks need the room.
     """
-    shortest = 22 if variant == "hs97" else 2
+    shortest = SHORTEST if variant == "hs97" else 2
     if length < shortest:
         raise UserError(f"length={length}; expected at least {shortest}")
-    margin = 0.04 if variant == "hs97" else 0.08
+    margin = MARGIN if variant == "hs97" else 2 * MARGIN
     longest = length + length // 10 if variant == "hs97" else length
 
     def sample(key: Array, batch_size: int) -> Batch:
         key_x, key_a, key_b, key_length = jax.random.split(key, 4)
         steps = jnp.arange(longest)[:, None]
-        low = -1.0 if variant == "hs97" else 0.0
-        x = jax.random.uniform(key_x, (longest, batch_size), minval=low, maxval=1.0)
+        if variant == "hs97":
+            x = jax.random.uniform(key_x, (longest, batch_size), minval=-1.0, maxval=1.0)
+            marked = mark(key_a, key_b, key_length, x, length)
+            target = 0.5 + jnp.sum(jnp.where(steps == 0, 0.0, x) * marked.marks, 0) / 4
+            return Batch(marked.inputs, target[:, None], jnp.ones(batch_size), marked.lengths)
+        x = jax.random.uniform(key_x, (longest, batch_size))
         if variant == "urnn":
             first = jax.random.randint(key_a, (batch_size,), 0, length // 2)
             second = jax.random.randint(key_b, (batch_size,), length // 2, length)
         else:
-            among, room = (10, length // 2 - 1) if variant == "hs97" else (length, length - 1)
-            first = jax.random.randint(key_a, (batch_size,), 0, among)
-            second = jax.random.randint(key_b, (batch_size,), 0, room)
+            first = jax.random.randint(key_a, (batch_size,), 0, length)
+            second = jax.random.randint(key_b, (batch_size,), 0, length - 1)
             second += second >= first  # the places that are left, in order
         marks = ((steps == first) | (steps == second)).astype(x.dtype)
-        if variant != "hs97":
-            total = jnp.sum(x * marks, 0)
-            return Batch(jnp.stack([x, marks], -1), total[:, None], jnp.ones(batch_size))
-        lengths = jax.random.randint(key_length, (batch_size,), length, longest + 1)
-        target = 0.5 + jnp.sum(jnp.where(steps == 0, 0.0, x) * marks, 0) / 4
-        ends = (steps == 0) | (steps == lengths - 1)
-        inputs = jnp.stack([x, jnp.where(ends & (marks == 0), -1.0, marks)], -1)
-        inputs = jnp.where((steps < lengths)[..., None], inputs, 0.0)
-        return Batch(inputs, target[:, None], jnp.ones(batch_size), lengths)
+        return Batch(jnp.stack([x, marks], -1), jnp.sum(x * marks, 0)[:, None], jnp.ones(batch_size))
 
     criterion = "mean squared error below .01"
     if variant == "hs97":
@@ -84,11 +80,8 @@ def adding(length: int = 100, variant: Literal["urnn", "tcn", "hs97"] = "urnn") 
 def _baseline(length: int, variant: str) -> float:
     """Variance of the target: the loss of always answering its mean.
 
-    'hs97': a number that counts has variance 1/3, and one marked in the first step has none. With a
-    chance of 1/10 that is x1; of the second mark, 9/10 of the times among the T/2 - 1 left places
-    there is the first step, once in T/2 - 1.
+    'hs97': a number that counts has variance 1/3, and one marked in the first step has none.
     """
     if variant != "hs97":
         return 1 / 6
-    counting = 2 - 1 / 10 - 9 / 10 / (length // 2 - 1)
-    return counting / 3 / 16
+    return (2 - first_step_chance(length)) / 3 / 16

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
 # Hochreiter & Schmidhuber 1997, experiments 6a and 6b: for 2 and for 3 relevant symbols, the first and
@@ -63,6 +64,17 @@ def temporal_order(length: int = 100, relevant: int = 2) -> Task:
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.999
 
+    orders = ["".join("XY"[n >> place & 1] for place in reversed(range(relevant))) for n in range(classes)]
     return Task(
-        sample, cross_entropy, accuracy, solved, 8, classes, math.log(classes), "last", tokens=True, criterion=CRITERION
+        sample,
+        cross_entropy,
+        accuracy,
+        solved,
+        input_size=8,
+        output_size=classes,
+        baseline=math.log(classes),
+        readout="last",
+        tokens=True,
+        criterion=CRITERION,
+        show=spelled("abcdXYBE", orders),
     )

@@ -20,6 +20,9 @@ from seqjax.unroll import find_strategy
 class Config(NamedTuple):
     """One cell on one task, for every learning rate and seed. Steps are updates; norms are L2.
 
+    With an eval_task the loss and the score that are measured, the criterion by which a run is solved
+    and the baseline are that task's, and train_loss alone tells of the task that is trained on.
+
     The runs are learning_rates x seeds, learning rates outermost; seeds are first_seed and following.
     """
 
@@ -40,6 +43,7 @@ class Config(NamedTuple):
     clip_norm: float | None = 1.0
     clip_value: float | None = None
     penalty: str | None = None
+    eval_task: str | None = None
     eval_every: int = 100
     eval_size: int = 1000
     probe_every: int = 500
@@ -86,9 +90,32 @@ def build_cell(text: str) -> Cell:
     return _named("--cell", text, lambda: spec.build(text, [cells], Cell))
 
 
-def build_task(text: str) -> Task:
+def build_task(text: str, flag: str = "--task") -> Task:
     """The Task a spec names, synthetic or of real data; errors begin with the flag."""
-    return _named("--task", text, lambda: spec.build(text, [tasks, data], Task))
+    return _named(flag, text, lambda: spec.build(text, [tasks, data], Task))
+
+
+def build_eval_task(config: Config, task: Task) -> Task:
+    """The Task that evaluation draws from: the one trained on, or --eval_task.
+
+    Raises UserError where a network for the one cannot answer the other, or is not asked the same.
+    """
+    if config.eval_task is None:
+        return task
+    other = build_task(config.eval_task, "--eval_task")
+    for what, ours, theirs in (
+        ("input size", task.input_size, other.input_size),
+        ("output size", task.output_size, other.output_size),
+        ("tokens as inputs", task.tokens, other.tokens),
+        ("readout", task.readout, other.readout),
+        ("loss", task.loss.__qualname__, other.loss.__qualname__),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"--eval_task={config.eval_task!r}: its {what} is {theirs}, that of --task={config.task!r} is {ours}; "
+                "expected a task that differs in difficulty alone"
+            )
+    return other
 
 
 def build(config: Config) -> tuple[Task, Model]:

@@ -17,7 +17,7 @@ import numpy as np
 from seqjax import spec
 from seqjax.training import record
 from seqjax.training.checkpoint import Checkpoints
-from seqjax.training.config import Config, build, check
+from seqjax.training.config import Config, build, build_eval_task, check
 from seqjax.training.layout import Kind, Layout, make_layout
 from seqjax.training.program import Program, make_program
 from seqjax.training.record import Records
@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
 
     config: Config
     task: Task
+    eval_task: Task
     model: Model
     program: Program
     layout: Layout
@@ -41,8 +42,9 @@ def prepare(config: Config, layout: Kind = "auto") -> Prepared:
     """Build task, model and program. Raises UserError; nothing is written."""
     check(config)
     task, model = build(config)
-    program = make_program(config, task, model)
-    return Prepared(config, task, model, program, make_layout(layout, len(config.runs)))
+    eval_task = build_eval_task(config, task)
+    program = make_program(config, task, eval_task, model)
+    return Prepared(config, task, eval_task, model, program, make_layout(layout, len(config.runs)))
 
 
 def train(
@@ -164,7 +166,7 @@ def _rounded(named: dict[str, np.ndarray], place: int) -> dict[str, Any]:
 
 
 def _description(prepared: Prepared, command: str) -> dict[str, Any]:
-    config, task = prepared.config, prepared.task
+    config, task, eval_task = prepared.config, prepared.task, prepared.eval_task
     named = spec.parse(config.task)
     params = jax.eval_shape(prepared.model.init, jax.random.key(0))
     return {
@@ -174,9 +176,9 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
         "task": {
             "name": named.name,
             "length": int(jax.eval_shape(lambda: task.sample(jax.random.key(0), 1)).inputs.shape[0]),
-            "baseline": task.baseline,
+            "baseline": eval_task.baseline,
             "readout": task.readout,
-            "criterion": task.criterion,
+            "criterion": eval_task.criterion + (f", on {config.eval_task}" if config.eval_task else ""),
         },
         "runs": config.runs,
         "parameters": sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),

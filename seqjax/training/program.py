@@ -34,9 +34,12 @@ class Program(NamedTuple):
     data: PyTree
 
 
-def make_program(config: Config, task: Task, model: Model) -> Program:
+def make_program(config: Config, task: Task, eval_task: Task, model: Model) -> Program:
     """The Program of a Config. Raises UserError where a batch is larger than the training data."""
-    data = ((), ()) if task.examples is None else (task.examples.train, task.examples.test)
+    data = (
+        () if task.examples is None else task.examples.train,
+        () if eval_task.examples is None else eval_task.examples.test,
+    )
     for flag in ("batch_size", "probe_size"):
         if task.examples and getattr(config, flag) > size(data[0]):
             raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {size(data[0])} examples")
@@ -75,8 +78,8 @@ def make_program(config: Config, task: Task, model: Model) -> Program:
                 return run, total + value, norm
 
             run, total, norm = jax.lax.fori_loop(0, steps, body, (run, jnp.zeros(()), jnp.zeros(())))
-            metrics = evaluate(task, model, run, data[1], config.eval_size)
-            first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & task.solved(metrics)
+            metrics = evaluate(eval_task, model, run, data[1], config.eval_size)
+            first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(metrics)
             run = run.replace(solved_at=jnp.where(first, run.step, run.solved_at))
             return run, {"train_loss": total / steps, "grad_norm": norm, **metrics}
 

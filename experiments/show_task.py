@@ -1,0 +1,72 @@
+"""Show a task: samples that a person can read, with its baseline, its criterion and its lengths.
+
+Example:
+  python -m experiments.show_task --task='embedded_reber()' --samples=3
+"""
+
+from __future__ import annotations
+
+import sys
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from seqjax import UserError
+from seqjax.tasks.showing import length, show
+from seqjax.training.config import build_task
+from seqjax.training.stream import size, train_batch
+from seqjax.types import Batch, Task
+
+FLAGS = flags.FlagValues()
+command_line.define_config(FLAGS, ["task"], task="adding")
+flags.DEFINE_integer("samples", 3, "how many sequences to show", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of the draw", flag_values=FLAGS)
+
+
+def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
+    """Print the task's facts and its samples."""
+    for name, least in (("samples", 1), ("seed", 0)):
+        if values[name].value < least:
+            raise UserError(f"--{name}={values[name].value}; expected at least {least}")
+    task = build_task(values.task)
+    batch = draw(task, values.seed, values.samples)
+    kind = f"one of {task.input_size} symbols" if task.tokens else _count(task.input_size, "number")
+    where = {"every": "at every step", "last": "at the end"}[task.readout]
+    lengths = sorted({length(batch, n) for n in range(values.samples)})
+    steps = f"{batch.inputs.shape[0]} steps"
+    if batch.lengths is not None:
+        steps = f"at most {steps}, here {' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))}"
+    print(f"task       {values.task}")
+    print(f"input      {kind} a step; {steps}")
+    print(f"output     {_count(task.output_size, 'number')} {where}")
+    print(f"baseline   {task.baseline:.4g}, the loss of the best guess without memory")
+    print(f"solved     {task.criterion}")
+    if task.examples is not None:
+        print(f"examples   {size(task.examples.train)} to train, {size(task.examples.test)} to test on")
+    for number in range(values.samples):
+        print(f"\nsample {number + 1}\n{show(task, batch, number)}")
+
+
+def draw(task: Task, seed: int, samples: int) -> Batch:
+    """So many sequences: of a synthetic task sampled, of real data taken from the training examples."""
+    train = () if task.examples is None else task.examples.train
+    if task.examples is not None and samples > size(train):
+        raise UserError(f"--samples={samples}; the training data holds {size(train)} examples")
+    key = jax.random.key(seed)
+    drawn = jax.jit(lambda train: train_batch(task, train, key, np.int32(0), samples))(train)
+    return jax.tree.map(np.asarray, drawn)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The script; argv without the program's name."""
+    return command_line.run(show_task, FLAGS, __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
