@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, train
+from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, reproduce, train
 
 TINY = ["--steps=4", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=2", "--checkpoint_every=2"]
 SCRIPTS = {"benchmark": benchmark, "train": train, "gradient_norms": gradient_norms, "report": report}
-SCRIPTS |= {"gradient_flow": gradient_flow, "ablation": ablation}
+SCRIPTS |= {"gradient_flow": gradient_flow, "ablation": ablation, "reproduce": reproduce}
 
 
 @pytest.fixture(scope="module")
