@@ -9,15 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.gradients.jacobi import orthogonal
 from seqjax.gradients.norms import LN10
-from seqjax.gradients.scaled import Scaled, share_scale
+from seqjax.gradients.scaled import Scaled, rescaled, share_scale
 from seqjax.gradients.states import flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 
 EXACT_LIMIT = 128  # numbers in a carry; above it dense Jacobians are not made
-SQUARINGS = 20
-SWEEPS = 30
 
 
 class Fan(NamedTuple):
@@ -82,12 +81,12 @@ def adjoints_by_scan(
         return pull(y_bar.astype(y.dtype))[0]
 
     b = jax.vmap(jax.vmap(own))(flat(carries), xs, ys_bar.value)
-    maps = _rescaled(Scaled(jnp.swapaxes(jacobian, -1, -2), jnp.zeros_like(ys_bar.log)))
-    pushes = _rescaled(Scaled(_keep_valid(b, jnp.zeros_like(b), lengths), ys_bar.log))
+    maps = rescaled(Scaled(jnp.swapaxes(jacobian, -1, -2), jnp.zeros_like(ys_bar.log)))
+    pushes = rescaled(Scaled(_keep_valid(b, jnp.zeros_like(b), lengths), ys_bar.log))
 
     def compose(first: tuple[Scaled, Scaled], then: tuple[Scaled, Scaled]) -> tuple[Scaled, Scaled]:
         (a1, b1), (a2, b2) = first, then
-        product = _rescaled(Scaled(a2.value @ a1.value, a1.log + a2.log))
+        product = rescaled(Scaled(a2.value @ a1.value, a1.log + a2.log))
         moved = Scaled((a2.value @ b1.value[..., None])[..., 0], a2.log + b1.log)
         parts, log = share_scale(moved, b2)
         return product, Scaled(sum(parts), log)
@@ -160,67 +159,12 @@ def singular_values(
     return Fan(some, jnp.where((some[:, None] <= ends)[..., None], logs, jnp.nan) / LN10)
 
 
-def log10_condition_number(log10: Array) -> Array:
-    """log10 σ_1/σ_n [...] from log10 σ [..., n] in any order; inf where one of them is zero."""
-    return jnp.max(log10, -1) - jnp.min(log10, -1)
-
-
-def effective_rank(log10: Array) -> Array:
-    """exp(-Σ p_i ln p_i) with p_i = σ_i / Σσ, from log10 σ [..., n]; between 1 and n, and 0 for a zero matrix.
-
-    (Roy & Vetterli 2007, "The effective rank")
-    """
-    p = jax.nn.softmax(log10 * LN10, -1)
-    rank = jnp.exp(jnp.sum(jax.scipy.special.entr(p), -1))
-    return jnp.where(jnp.max(log10, -1) == -jnp.inf, 0.0, rank)
-
-
-def spectral_radius(w_h: Array, method: str = "auto") -> Array:
-    """max |eigenvalue| of each square block of a recurrent matrix: [..., H, m·H] -> [..., m].
-
-    'eigvals' takes the eigenvalues. 'squaring' takes ‖W^N‖^(1/N) with N = 2^20, by rescaled repeated
-    squaring, in matrix products alone; it is too large by a factor of at most κ^(1/N), κ the condition
-    number of the eigenvectors, and by N^((j-1)/N) where there is a Jordan block of size j. (Gelfand 1941)
-
-    Args:
-        w_h: the recurrent matrix with its gates' blocks side by side.
-        method: 'eigvals', 'squaring', or 'auto': eigvals on the CPU up to EXACT_LIMIT units, else squaring.
-
-    Raises:
-        UserError: a matrix that square blocks do not fill, or an unknown method.
-    """
-    height, width = w_h.shape[-2:]
-    if width % height:
-        raise UserError(f"a matrix of {height} by {width}; expected square blocks side by side")
-    if method not in ("auto", "eigvals", "squaring"):
-        raise UserError(f"method={method!r}; expected 'auto', 'eigvals' or 'squaring'")
-    blocks = jnp.moveaxis(w_h.reshape(*w_h.shape[:-1], width // height, height), -2, -3)
-    if method == "auto":
-        method = "eigvals" if jax.default_backend() == "cpu" and height <= EXACT_LIMIT else "squaring"
-    if method == "eigvals":
-        return jnp.max(jnp.abs(jnp.linalg.eigvals(blocks)), -1)
-
-    def square(_: Array, state: Scaled) -> Scaled:
-        return _rescaled(Scaled(state.value @ state.value, 2 * state.log))
-
-    start = _rescaled(Scaled(blocks, jnp.zeros(blocks.shape[:-2], w_h.dtype)))
-    power = jax.lax.fori_loop(0, SQUARINGS, square, start)
-    norm = jnp.linalg.norm(power.value, axis=(-2, -1))
-    return jnp.exp((power.log + jnp.log(norm)) / 2**SQUARINGS)
-
-
 def _require_small(
     way: Direction, instead: str = "; products with them, as in adjoints and singular_values(k=...), have no limit"
 ) -> None:
     size = flat_size(way.cell, way.params)
     if size > EXACT_LIMIT:
         raise UserError(f"a carry of {size} numbers; dense Jacobians are for at most {EXACT_LIMIT}{instead}")
-
-
-def _rescaled(scaled: Scaled) -> Scaled:
-    """The same numbers, the largest magnitude in the value 1."""
-    (value,), log = share_scale(scaled)
-    return Scaled(value, log)
 
 
 def _keep_valid(values: Array, other: Array, lengths: Array | None) -> Array:
@@ -249,7 +193,7 @@ def _all_products(way: Direction, states: Array, xs: Array, ends: Array) -> Arra
 
     def back(later: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
         t, s, x = now
-        new = jax.vmap(_orthogonal)(pull(s, x, later[0]), later[1])
+        new = jax.vmap(orthogonal)(pull(s, x, later[0]), later[1])
         kept = jax.tree.map(lambda new, old: keep_where(t < ends, new, old), new, later)
         return kept, -jnp.sort(-kept[1], -1)
 
@@ -281,7 +225,7 @@ def _leading(
     def there_and_back(state: tuple[Array, ...], lag: Array) -> tuple[Array, ...]:
         count, before, vectors, _ = state
         vectors = jax.lax.fori_loop(0, lag, lambda i, v: _basis(pull(*step(i + 1), v)), vectors)
-        forth = lambda i, v: jax.vmap(_orthogonal)(push(*step(lag - i), v[0]), v[1])  # noqa: E731
+        forth = lambda i, v: jax.vmap(orthogonal)(push(*step(lag - i), v[0]), v[1])  # noqa: E731
         vectors, logs = jax.lax.fori_loop(0, lag, forth, (vectors, jnp.zeros((batch, width), states.dtype)))
         order = jnp.argsort(-logs, -1)
         vectors, logs = jnp.take_along_axis(vectors, order[..., None], 1), jnp.take_along_axis(logs, order, 1)[:, :k]
@@ -318,64 +262,3 @@ def _push(way: Direction) -> Callable[[Array, Array, Array], Array]:
     step = flat_step(way.cell, way.params)
     one = lambda s, x, vectors: jax.vmap(jax.linearize(lambda s: step(s, x)[0], s)[1])(vectors)  # noqa: E731
     return jax.vmap(one)
-
-
-def _orthogonal(vectors: Array, logs: Array) -> tuple[Array, Array]:
-    """One-sided Jacobi on the vectors v_i exp(log_i): orthonormal ones and the ln of their singular values.
-
-    Rotates pairs, all disjoint ones at once, until every pair is orthogonal. For unit vectors u, v of
-    scales a >= b, with ratio r = b/a and c = u·v, the rotation by t = r τ that makes them orthogonal is
-
-        τ = 2c / (1 - r² + √((1 - r²)² + 4c²r²)),    u' ∝ u + r²τ v,    v' ∝ v - τ u
-
-    in which no scale appears, and which becomes Gram-Schmidt as r goes to 0.
-    """
-    m, n = vectors.shape
-    if m % 2:
-        vectors, logs = jnp.pad(vectors, ((0, 1), (0, 0))), jnp.pad(logs, (0, 1), constant_values=-jnp.inf)
-    half, eps = (m + 1) // 2, jnp.finfo(vectors.dtype).eps
-    turn = np.roll(np.arange(1, 2 * half), 1)
-    turn = np.concatenate([[0], turn])
-
-    def rotate(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        (u, a, lost_u), (v, b, lost_v) = ([part[:half] for part in state], [part[half:][::-1] for part in state])
-        swap = a < b
-        u, v = jnp.where(swap[:, None], v, u), jnp.where(swap[:, None], u, v)
-        a, b = jnp.maximum(a, b), jnp.minimum(a, b)
-        lost_u, lost_v = jnp.where(swap, lost_v, lost_u), jnp.where(swap, lost_u, lost_v)
-        gap = jnp.where(b == -jnp.inf, -jnp.inf, b - a)
-        r, c, rest = jnp.exp(gap), jnp.sum(u * v, -1), -jnp.expm1(2 * gap)
-        tau = jnp.where(c == 0, 0, 2 * c / (rest + jnp.hypot(rest, 2 * c * r)))
-        x, x_log = _unit(u + (r * r * tau)[:, None] * v)
-        y, y_log = _unit(v - tau[:, None] * u)
-        shrink = 0.5 * jnp.log1p((r * tau) ** 2)
-        a, b = a + x_log - shrink, b + y_log - shrink
-        # The square of a column's error relative to its length, in units of the first rounding.
-        lost_x = jnp.minimum((lost_u + (r * r * tau) ** 2 * lost_v) * jnp.exp(-2 * x_log), eps**-2)
-        lost_y = jnp.minimum((lost_v + tau**2 * lost_u) * jnp.exp(-2 * jnp.maximum(y_log, jnp.log(eps))), eps**-2)
-        first = (jnp.where(swap[:, None], y, x), jnp.where(swap, b, a), jnp.where(swap, lost_y, lost_x))
-        second = (jnp.where(swap[:, None], x, y), jnp.where(swap, a, b), jnp.where(swap, lost_x, lost_y))
-        return tuple(jnp.concatenate([one, two[::-1]])[turn] for one, two in zip(first, second))
-
-    def overlap(vectors: Array) -> Array:
-        return jnp.max(jnp.abs(jnp.triu(vectors @ vectors.T, 1)))
-
-    def sweep(state: tuple[Array, tuple[Array, Array, Array]]) -> tuple[Array, tuple[Array, Array, Array]]:
-        return state[0] + 1, jax.lax.fori_loop(0, 2 * half - 1, rotate, state[1])
-
-    def unfinished(state: tuple[Array, tuple[Array, Array, Array]]) -> Array:
-        return (overlap(state[1][0]) > 4 * n**0.5 * eps) & (state[0] < SWEEPS)
-
-    vectors, own = _unit(vectors)
-    begin = (jnp.zeros((), jnp.int32), (vectors, logs + own, jnp.ones_like(logs)))
-    _, (vectors, logs, lost) = jax.lax.while_loop(unfinished, sweep, begin)
-    zero = lost * (4 * n**0.5 * eps) ** 2 > 1
-    return jnp.where(zero[:, None], 0, vectors)[:m], jnp.where(zero, -jnp.inf, logs)[:m]
-
-
-def _unit(vectors: Array) -> tuple[Array, Array]:
-    """Vectors of length 1, and the ln of the lengths they had; zeros stay zeros."""
-    top = jnp.max(jnp.abs(vectors), -1, keepdims=True)
-    scaled = vectors / jnp.where(top == 0, 1, top)
-    norm = jnp.linalg.norm(scaled, axis=-1, keepdims=True)
-    return scaled / jnp.where(norm == 0, 1, norm), (jnp.log(top) + jnp.log(norm))[..., 0]

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from seqjax.gradients.adjoints import record
 from seqjax.gradients.gates import gates
-from seqjax.gradients.jacobians import spectral_radius
 from seqjax.gradients.lyapunov import lyapunov
 from seqjax.gradients.norms import GradientNorms, components, gradient_norms, way_name
+from seqjax.gradients.spectra import spectral_radius
 from seqjax.types import Array, Batch, Model, PyTree
 
 

@@ -42,6 +42,12 @@ def share_scale(*parts: Scaled) -> tuple[list[PyTree], Array]:
     return [rewrite(part, top) for part, top in zip(parts, tops)], log
 
 
+def rescaled(scaled: Scaled) -> Scaled:
+    """The same numbers, the largest magnitude in the value 1."""
+    (value,), log = share_scale(scaled)
+    return Scaled(value, log)
+
+
 def log_norm(value: PyTree, log: Array) -> Array:
     """ln of the Euclidean norm over all leaves of value · exp(log) [...]; -inf where it is zero."""
     top = _largest(value, log.ndim)

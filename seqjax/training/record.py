@@ -48,11 +48,15 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
         raise UserError(f"{flag}={directory} cannot be written: {error.strerror or error}") from error
 
 
+OF_OLD = Config._field_defaults  # what a setting was where a directory of an older version does not name it
+
+
 def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None:
     if not (isinstance(before, dict) and isinstance(wanted, dict)):
         if before != wanted:
             raise UserError(f"{flag}={directory} was made by {before!r}, not {wanted!r}; name another directory")
         return
+    before = {**{key: OF_OLD[key] for key in wanted if key in OF_OLD}, **before}
     for key in [*wanted, *(key for key in before if key not in wanted)]:
         if before.get(key) != wanted.get(key):
             raise UserError(

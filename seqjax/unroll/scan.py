@@ -29,10 +29,10 @@ def scan_body(cell: Cell, params: PyTree, lengths: Array | None) -> Callable[...
 
     def body(before: PyTree, now: tuple[Array, Array, PyTree]) -> tuple[PyTree, PyTree]:
         t, x, push = now
-        entering = before if push is None else jax.tree.map(jnp.add, before, push)
         valid = None if lengths is None else t < lengths
         if valid is not None:
-            x = keep_where(valid, x, jnp.zeros_like(x))
+            x, push = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), (x, push))
+        entering = before if push is None else jax.tree.map(jnp.add, before, push)
         after, y = cell.step(params, entering, x)
         after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
         if valid is not None:
