@@ -105,22 +105,26 @@ def run(
         positional: name of the one argument without a flag, if the script takes one.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):
-        print(_help(flag_values, words))
-        return 0
     try:
+        if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):
+            print(_help(flag_values, words), flush=True)
+            return 0
         rest = _parse(flag_values, argv)
         if len(rest) != (positional is not None):
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
         _set_up_jax(several_runs=_runs(flag_values) > 1)
         action(flag_values, rest[0] if rest else None, argv)
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; --resume with the same flags and --workdir continues", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # what read the output, as `head` does, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     finally:
         flag_values.unparse_flags()
     return 0

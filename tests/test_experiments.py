@@ -36,6 +36,8 @@ def test_benchmark_compares_and_reports(compared):
     assert "rnn(hidden=3)" in done.stdout and "baseline" in done.stdout
     assert f"report: {directory / 'report.html'}" in done.stdout.replace("\n", "")
     assert "100%" in done.stderr  # the progress bar
+    drawn = {path.stem for path in (directory / "figures").iterdir()}
+    assert drawn == {*("learning_curves", "learning_rates", "gradient_norms", "gradient_heat_map"), "training_dynamics"}
     runs = sorted(path.name for path in directory.iterdir() if (path / "result.json").exists())
     assert len(runs) == 4 and runs[0].startswith("00_rnn-hidden-3__parity-length-3")
     assert len(json.loads((directory / runs[0] / "result.json").read_text())["runs"]) == 4
