@@ -1,4 +1,4 @@
-"""The figures of a report, and what they have in common: size, colours, legends, PNG."""
+"""What the figures of a report have in common: size, colours, legends, PNG."""
 
 from __future__ import annotations
 
@@ -38,20 +38,6 @@ class Figure(NamedTuple):
     title: str
     explanation: str
     png: bytes
-
-
-def draw(records: Sequence[Record]) -> list[Figure]:
-    """Every figure for which the records hold the numbers."""
-    from seqjax.report import curves, dynamics, flow, norms
-
-    figures = (
-        curves.learning_curves(records),
-        curves.learning_rates(records),
-        norms.over_time(records),
-        norms.heat_map(records),
-        dynamics.through_training(records),
-    )
-    return [figure for figure in figures if figure is not None] + flow.flow_figures(records)
 
 
 @contextmanager

@@ -70,6 +70,28 @@ def _one_panel_each(
         return png(figure)
 
 
+def _one_panel_for_all(
+    records: Sequence[Record],
+    quantity: str,
+    draw: Callable[[Axes, dict[str, Any], dict[str, Any]], None],
+    finish: Callable[[Axes], None],
+    x: str,
+    y: str,
+) -> bytes | None:
+    having, styles = [record for record in records if record.flow.get(quantity)], cell_styles(records)
+    if not having:
+        return None
+    with canvas(6.5, 3.4) as figure:
+        ax = figure.subplots()
+        for record in having:
+            draw(ax, record.flow[quantity], styles[record.cell])
+        finish(ax)
+        ax.set_xlabel(x)
+        ax.set_ylabel(y)
+        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
+        return png(figure)
+
+
 def _spectrum(records: Sequence[Record]) -> Figure | None:
     def draw(ax: Axes, found: dict[str, Any]) -> None:
         values = np.array(found["log10_singular_values"], float)
@@ -126,29 +148,24 @@ def _lag(records: Sequence[Record]) -> Figure | None:
 
 
 def _sensitivity(records: Sequence[Record]) -> Figure | None:
-    having = [record for record in records if record.flow.get("sensitivity")]
-    if not having:
-        return None
-    styles = cell_styles(records)
-    with canvas(6.5, 3.4) as figure:
-        ax = figure.subplots()
-        for record in having:
-            curve = np.array(record.flow["sensitivity"]["log10_by_lag"], float)
-            ax.plot(curve - curve[0], **styles[record.cell])
+    def draw(ax: Axes, found: dict[str, Any], style: dict[str, Any]) -> None:
+        curve = np.array(found["log10_by_lag"], float)
+        ax.plot(curve - curve[0], **style)
+
+    def finish(ax: Axes) -> None:
         for fall, words in ((math.e, "1/e"), (100, "1/100")):
             ax.axhline(-math.log10(fall), color="#999999", linewidth=0.8, linestyle=":")
             ax.annotate(words, (1, -math.log10(fall)), xycoords=("axes fraction", "data"), fontsize=8, color="#666666")
         low, high = ax.dataLim.intervaly
         ax.set_ylim(max(low, DEEPEST) - 0.3, high + 0.3)
-        ax.set_xlabel("lag T - t (steps)")
-        ax.set_ylabel("log₁₀ ‖∂y_T/∂x_t‖, relative to lag 0")
-        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
-        drawn = png(figure)
+
+    y = "log₁₀ ‖∂y_T/∂x_t‖, relative to lag 0"
+    drawn = _one_panel_for_all(records, "sensitivity", draw, finish, "lag T - t (steps)", y)
     words = (
         "How much the last output depends on the input of each step before it. The lag at which a curve crosses a "
         "dotted line is a memory horizon; one that has left the panel below is of no use to learning."
     )
-    return Figure("sensitivity", "Sensitivity to the inputs", words, drawn)
+    return drawn and Figure("sensitivity", "Sensitivity to the inputs", words, drawn)
 
 
 def _gates(records: Sequence[Record]) -> Figure | None:
@@ -175,26 +192,20 @@ def _gates(records: Sequence[Record]) -> Figure | None:
 
 
 def _noise(records: Sequence[Record]) -> Figure | None:
-    having = [record for record in records if record.flow.get("noise")]
-    if not having:
-        return None
-    styles = cell_styles(records)
-    with canvas(6.5, 3.4) as figure:
-        ax = figure.subplots()
-        for record in having:
-            mean, noise = (np.array(record.flow["noise"][name], float) for name in ("log10_mean", "log10_noise"))
-            ax.plot(np.arange(1, len(mean) + 1), mean - noise, **styles[record.cell])
+    def draw(ax: Axes, found: dict[str, Any], style: dict[str, Any]) -> None:
+        mean, noise = (np.array(found[name], float) for name in ("log10_mean", "log10_noise"))
+        ax.plot(np.arange(1, len(mean) + 1), mean - noise, **style)
+
+    def finish(ax: Axes) -> None:
         ax.axhline(0, color="#999999", linewidth=0.8)
-        ax.set_xlabel("time step t")
-        ax.set_ylabel("log₁₀ ‖mean of ∂L/∂carry‖ / spread")
-        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
-        drawn = png(figure)
+
+    drawn = _one_panel_for_all(records, "noise", draw, finish, "time step t", "log₁₀ ‖mean of ∂L/∂carry‖ / spread")
     words = (
         "The gradient that arrives at each time step, its mean over the sequences of the batch against their spread "
         "about it. At -n, signal and noise are even in a batch of about 100ⁿ sequences; with B sequences the mean of "
         "pure noise stands near -½ log₁₀ B."
     )
-    return Figure("noise", "Gradient noise over time", words, drawn)
+    return drawn and Figure("noise", "Gradient noise over time", words, drawn)
 
 
 def _truncation(records: Sequence[Record]) -> Figure | None:

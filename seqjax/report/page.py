@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from seqjax.report.figures import Figure, draw
-from seqjax.report.flow import ranking
+from seqjax.report import curves, dynamics, flow, norms
+from seqjax.report.figures import Figure
 from seqjax.report.records import Record, load, read_config
 from seqjax.report.tables import rates, table
 from seqjax.report.text import lay_out
@@ -52,13 +52,25 @@ def write_report(directory: str | Path) -> Path:
     return path
 
 
+def draw(records: Sequence[Record]) -> list[Figure]:
+    """Every figure for which the records hold the numbers."""
+    figures = (
+        curves.learning_curves(records),
+        curves.learning_rates(records),
+        norms.over_time(records),
+        norms.heat_map(records),
+        dynamics.through_training(records),
+    )
+    return [figure for figure in figures if figure is not None] + flow.flow_figures(records)
+
+
 def page(directory: Path, config: dict[str, Any], records: Sequence[Record], figures: Sequence[Figure]) -> str:
     """The whole of report.html as text; every value in it is escaped."""
     cells = ", ".join(dict.fromkeys(record.cell for record in records))
     tasks = ", ".join(dict.fromkeys(record.task for record in records))
     title = escape(f"{cells} on {tasks}")
     parts = [f"<h1>{title}</h1>", f"<pre>{escape(str(config.get('command') or 'command not recorded'))}</pre>"]
-    headings, rows = ranking(records)
+    headings, rows = flow.ranking(records)
     if rows:
         parts += ["<h2>Ranking</h2>", _grid(headings, rows)]
     parts += ["<h2>Results</h2>", _table(records)]
