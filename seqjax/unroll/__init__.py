@@ -16,6 +16,7 @@ from seqjax.unroll.checkpointed import checkpointed
 from seqjax.unroll.cudnn import cudnn
 from seqjax.unroll.fused import fused, parts_of
 from seqjax.unroll.newton import NewtonResult, deer, newton, quasi_deer
+from seqjax.unroll.pallas_lstm import pallas
 from seqjax.unroll.recording import recording
 from seqjax.unroll.scan import scan
 from seqjax.unroll.truncated import truncated
@@ -26,6 +27,7 @@ STRATEGIES = {
     "scan": scan,
     "fused": fused,
     "cudnn": cudnn,
+    "pallas": pallas,
     "checkpointed": checkpointed,
     "associative": associative,
     "deer": deer,
@@ -69,6 +71,8 @@ def unroll(
             'fused'         lstm and gru, with weight gradients as single products after the loop;
                             'fused(compute="bfloat16")' rounds the factors of its products
             'cudnn'         the standard lstm on an NVIDIA GPU, by NVIDIA's library, without nudge or second order
+            'pallas'        the standard lstm on an NVIDIA GPU, its weights kept on the chip, up to 64 or 128 units;
+                            not run on one yet
             'checkpointed'  for long sequences, whose gradient keeps 'checkpointed(levels=3)' T^(1/3) steps
             'associative'   all steps at once, for linear cells
             'deer'          all at once by Newton's method, for any cell that forgets; the plain scan where

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.lstm import LSTMCarry, LSTMForm, LSTMParams, lstm_step
+from seqjax.cells.lstm import LSTMCarry, LSTMParams
 from seqjax.types import Array, Cell, PyTree, UserError
+from seqjax.unroll.scan import scan
 from seqjax.unroll.side_by_side import zero_unless
+from seqjax.unroll.standard import dtypes_of, not_nvidia, not_standard
 
 
 def cudnn(
@@ -39,11 +40,11 @@ def cudnn(
     Raises:
         UserError: no NVIDIA GPU, another cell or form of it, a nudge, another dtype than float32, vmap.
     """
-    why = refusal(cell, params, xs, carry, nudge)
-    if why is None and not on_nvidia():
-        why = f"needs an NVIDIA GPU, and this is a {jax.default_backend()}"
+    why = refusal(cell, params, xs, carry, nudge) or not_nvidia()
     if why is not None:
         raise UserError(f"strategy='cudnn': {why}; strategy='fused' runs here what 'cudnn' does not")
+    if xs.shape[0] == 0:
+        return scan(cell, params, xs, carry, lengths, reverse, nudge)
     from jax.experimental import rnn  # slow to import, and needed on a GPU alone
 
     steps, batch_shape, batch = xs.shape[0], xs.shape[1:-1], carry.h.size // carry.h.shape[-1]
@@ -70,20 +71,10 @@ def refusal(cell: Cell, params: PyTree, xs: Array, carry: PyTree, nudge: PyTree 
     why = not_standard(cell)
     if why is None and nudge is not None:
         why = "has no gradient of every carry, so takes no nudge"
-    dtypes = sorted({str(jnp.result_type(leaf)) for leaf in jax.tree.leaves((params, xs, carry))})
+    dtypes = dtypes_of(params, xs, carry)
     if why is None and dtypes != ["float32"]:
         why = f"takes float32 alone, not {', '.join(dtypes)}"
     return why
-
-
-def not_standard(cell: Cell) -> str | None:
-    """None for the LSTM with all its gates, tanh and no more; otherwise what it is in the place of that."""
-    step = cell.step
-    if not (isinstance(step, functools.partial) and step.func is lstm_step):
-        return f"takes this package's lstm alone, not the step {getattr(step, '__qualname__', step)!r}"
-    standard = LSTMForm()
-    other = [f"{name}={value!r}" for name, value in step.args[0]._asdict().items() if value != getattr(standard, name)]
-    return f"takes the standard LSTM alone, not {', '.join(other)}" if other else None
 
 
 def packed(params: LSTMParams) -> Array:
@@ -98,8 +89,3 @@ def turned(xs: Array, counts: Array) -> Array:
     """[T, B, ...] with the first `counts` steps of each sequence from last to first, its padding left in place."""
     t = jnp.arange(xs.shape[0])[:, None]
     return jnp.take_along_axis(xs, jnp.where(t < counts, counts - 1 - t, t)[..., None], axis=0)
-
-
-def on_nvidia() -> bool:
-    """Whether programs run on an NVIDIA GPU."""
-    return jax.default_backend() in ("gpu", "cuda") and "rocm" not in jax.devices()[0].client.platform_version
