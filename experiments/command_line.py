@@ -92,6 +92,7 @@ def run(
     words: str,
     argv: Sequence[str] | None,
     positional: str | None = None,
+    shares_cores: Callable[[flags.FlagValues], bool] | None = None,
 ) -> int:
     """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2.
 
@@ -101,6 +102,7 @@ def run(
         words: the script's docstring, which opens its --help.
         argv: the arguments, or None for those of the process.
         positional: name of the one argument without a flag, if the script takes one.
+        shares_cores: whether the cores are shared out among runs; by itself, where the flags ask for several.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):
@@ -111,7 +113,7 @@ def run(
         if len(rest) != (positional is not None):
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
-        _set_up_jax(several_runs=_runs(flag_values) > 1)
+        _set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
         action(flag_values, rest[0] if rest else None, argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -184,10 +186,10 @@ def _set_up_jax(several_runs: bool) -> None:
         if "xla_cpu_multi_thread_eigen" not in before:
             os.environ["XLA_FLAGS"] = f"{before} --xla_cpu_multi_thread_eigen=false".strip()
         with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
-            jax.config.update("jax_num_cpu_devices", _cores())
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use; macOS tells only of all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
