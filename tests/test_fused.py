@@ -192,19 +192,25 @@ def test_products_in_bfloat16(cell):
     """Close to float32 and not the same; all results float32; every product of the gradient is of that kind."""
     params, xs, carry, nudge = point(cell, jnp.float32)
     lengths = jnp.array([T, 1, 3])
-    run = jax.jit(unroll, static_argnames=("cell", "strategy"))
-    plain, got = (run(cell, params, xs, carry, lengths=lengths, nudge=nudge, strategy=s) for s in ("scan", ROUNDED))
+
+    def run(cell, strategy, params, xs):
+        return unroll(cell, params, xs, carry, lengths=lengths, nudge=nudge, strategy=strategy)
+
+    @functools.partial(jit, static_argnums=0)
+    def both(strategy):
+        return run(cell, strategy, params, xs), slopes_of(cell, strategy, lengths)(params, xs, carry, nudge)
+
+    (plain, slopes), (got, rounded_slopes) = both("scan"), both(ROUNDED)
     assert 1e-4 < jnp.abs(got[1] - plain[1]).max() < 2e-2
-    slopes = [jit(slopes_of(cell, strategy, lengths))(params, xs, carry, nudge) for strategy in ("scan", ROUNDED)]
-    assert {leaf.dtype for leaf in jax.tree.leaves((got, slopes))} == {jnp.dtype(jnp.float32)}
-    close(slopes[1], slopes[0], 5e-2)
+    assert {leaf.dtype for leaf in jax.tree.leaves((got, rounded_slopes))} == {jnp.dtype(jnp.float32)}
+    close(rounded_slopes, slopes, 5e-2)
 
     program = str(jax.make_jaxpr(slopes_of(cell, ROUNDED))(params, xs, carry, nudge))
     assert program.count("dot_general[") == program.count("precision=BF16_BF16_F32") > 4
     if isinstance(carry, LSTMCarry):  # whose h is in the products alone, so that its step can be rounded by hand
         weights, short = rounded(params, "w_x", "w_h"), xs.astype(jnp.bfloat16).astype(jnp.float32)
         by_hand = cell._replace(step=lambda params, carry, x: cell.step(params, rounded(carry, "h"), x))
-        close(got, run(by_hand, weights, short, carry, lengths=lengths, nudge=nudge, strategy="scan"), 1e-5)
+        close(got, jit(run, static_argnums=(0, 1))(by_hand, "scan", weights, short), 1e-5)
 
 
 def rounded(leaves, *names):
