@@ -94,6 +94,7 @@ def run(
     words: str,
     argv: Sequence[str] | None,
     positional: str | None = None,
+    shares_cores: Callable[[flags.FlagValues], bool] | None = None,
 ) -> int:
     """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2.
 
@@ -103,6 +104,7 @@ def run(
         words: the script's docstring, which opens its --help.
         argv: the arguments, or None for those of the process.
         positional: name of the one argument without a flag, if the script takes one.
+        shares_cores: whether the cores are shared out among runs; by itself, where the flags ask for several.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -113,7 +115,7 @@ def run(
         if len(rest) != (positional is not None):
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
-        _set_up_jax(several_runs=_runs(flag_values) > 1)
+        _set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
         action(flag_values, rest[0] if rest else None, argv)
         sys.stdout.flush()
     except UserError as error:

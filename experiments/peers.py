@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 
+from experiments.timing import bytes_of, compiled
 from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
 from seqjax.cells.lstm import lstm
@@ -18,6 +21,9 @@ from seqjax.types import Array, Cell, PyTree
 from seqjax.unroll import STRATEGIES
 
 CELLS = {"lstm": lstm, "gru": gru}
+KINDS = ("forward", "gradient", "step", "probe")
+NO_PROBE = ("cudnn",)  # has no gradient of every carry
+RATE = 1e-3
 
 
 class Problem(NamedTuple):
@@ -30,18 +36,19 @@ class Problem(NamedTuple):
 
 
 class Way(NamedTuple):
-    """One implementation of it; each is a call that returns when its result is there.
+    """One implementation of it: by each of KINDS that it has, a call that returns when its result is there.
 
     forward:  () -> ys [T, B, H]
     gradient: () -> (Σ ys², its gradient with respect to this project's parameters)
-    probe:    () -> the same with the gradient of every carry; None where there is no such thing
-    memory:   bytes of gradient and of probe, temporary and results, where the compiler tells
+    probe:    () -> the same with the gradient of every carry
+    step:     () -> that gradient and an update of the parameters by Adam
+    seconds:  of tracing and compiling, by kind; empty where nothing is compiled
+    bytes:    temporary and results, by kind, where the compiler tells
     """
 
-    forward: Callable[[], Any]
-    gradient: Callable[[], Any]
-    probe: Callable[[], Any] | None = None
-    memory: tuple[int, ...] | None = None
+    calls: dict[str, Callable[[], Any]]
+    seconds: dict[str, float]
+    bytes: dict[str, int]
 
 
 def problem(kind: str, size: tuple[int, int, int, int]) -> Problem:
@@ -52,16 +59,17 @@ def problem(kind: str, size: tuple[int, int, int, int]) -> Problem:
     return Problem(kind, cell, cell.init(jax.random.key(0), inputs), xs)
 
 
-def ways(given: Problem) -> dict[str, Way | str]:
-    """All of them by name; in the place of one that is not there, why."""
+def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS) -> dict[str, Way | str]:
+    """All of them by name, or those whose names begin so; in the place of one that is not there, why."""
     layers = {"hand-written lax.scan": hand_written, "flax.linen": linen, "haiku": haiku, "equinox": equinox}
-    named: list[tuple[str, Callable[[], Way]]] = [
-        *((f"seqjax {strategy}", lambda strategy=strategy: own(given, strategy)) for strategy in STRATEGIES),
-        *((name, lambda layer=layer: from_layer(layer(given), given)) for name, layer in layers.items()),
-        ("torch", lambda: torch(given)),
-    ]
+    named: dict[str, Callable[[], Way]] = {
+        **{f"seqjax {strategy}": functools.partial(own, given, strategy, kinds) for strategy in STRATEGIES},
+        **{name: lambda layer=layer: from_layer(layer(given), given, kinds) for name, layer in layers.items()},
+        "torch": lambda: torch(given),
+    }
+    named = {name: make for name, make in named.items() if not only or name.startswith(tuple(only))}
     found: dict[str, Way | str] = {}
-    for name, make in named:
+    for name, make in named.items():
         try:
             found[name] = make()
         except (UserError, ModuleNotFoundError) as error:
@@ -69,9 +77,9 @@ def ways(given: Problem) -> dict[str, Way | str]:
     return found
 
 
-def own(given: Problem, strategy: str) -> Way:
+def own(given: Problem, strategy: str, kinds: Sequence[str]) -> Way:
     """This project's `unroll`."""
-    cell, start = given.cell, zero_nudge(given.cell, given.params, given.xs)
+    cell = given.cell
 
     def loss(params: PyTree, xs: Array, nudge: PyTree | None) -> Array:
         return jnp.sum(unroll(cell, params, xs, nudge=nudge, strategy=strategy)[1] ** 2)
@@ -79,24 +87,36 @@ def own(given: Problem, strategy: str) -> Way:
     def layer(params: PyTree, xs: Array) -> Array:
         return unroll(cell, params, xs, strategy=strategy)[1]
 
-    plain = from_layer(layer, given)
-    probe = jax.jit(jax.value_and_grad(loss, (0, 2))).lower(given.params, given.xs, start).compile()
-    return plain._replace(
-        probe=lambda: jax.block_until_ready(probe(given.params, given.xs, start)),
-        memory=(*plain.memory, _bytes(probe)),
-    )
+    way = from_layer(layer, given, kinds)
+    if "probe" not in kinds or strategy in NO_PROBE:
+        return way
+    at = given.params, given.xs, zero_nudge(cell, given.params, given.xs)
+    return _with(way, "probe", jax.value_and_grad(loss, (0, 2)), *at)
 
 
-def from_layer(layer: Callable[[PyTree, Array], Array], given: Problem) -> Way:
+def from_layer(layer: Callable[[PyTree, Array], Array], given: Problem, kinds: Sequence[str]) -> Way:
     """A layer in JAX that takes this project's parameters and turns them, in the program, into its own."""
-    at = given.params, given.xs
-    forward = jax.jit(layer).lower(*at).compile()
-    gradient = jax.jit(jax.value_and_grad(lambda *at: jnp.sum(layer(*at) ** 2))).lower(*at).compile()
-    return Way(
-        lambda: jax.block_until_ready(forward(*at)),
-        lambda: jax.block_until_ready(gradient(*at)),
-        memory=(_bytes(gradient),),
-    )
+    at, way, optimizer = (given.params, given.xs), Way({}, {}, {}), optax.adam(RATE)
+    gradient = jax.value_and_grad(lambda *at: jnp.sum(layer(*at) ** 2))
+
+    def step(params: PyTree, xs: Array, state: PyTree) -> tuple[PyTree, PyTree]:
+        updates, state = optimizer.update(gradient(params, xs)[1], state)
+        return optax.apply_updates(params, updates), state
+
+    if "forward" in kinds:
+        way = _with(way, "forward", layer, *at)
+    if "gradient" in kinds:
+        way = _with(way, "gradient", gradient, *at)
+    if "step" in kinds:
+        way = _with(way, "step", step, *at, optimizer.init(given.params))
+    return way
+
+
+def _with(way: Way, kind: str, function: Callable, *at: PyTree) -> Way:
+    """A way with one more kind of call, compiled."""
+    program, seconds = compiled(function, *at)
+    call = lambda: jax.block_until_ready(program(*at))  # noqa: E731
+    return Way(way.calls | {kind: call}, way.seconds | {kind: seconds}, way.bytes | {kind: bytes_of(program)})
 
 
 def hand_written(given: Problem) -> Callable[[PyTree, Array], Array]:
@@ -214,9 +234,10 @@ def torch(given: Problem) -> Way:
         slopes = params._replace(w_x=w_x.T, w_h=w_h.T, b=b)
         return loss.item(), slopes._replace(b_n=b_h[2 * hidden :]) if given.kind == "gru" else slopes
 
-    return Way(forward, gradient)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.0)  # whatever the rate, the same work
 
+    def step() -> None:
+        gradient()
+        optimizer.step()
 
-def _bytes(program: jax.stages.Compiled) -> int:
-    sizes = program.memory_analysis()
-    return sizes.temp_size_in_bytes + sizes.output_size_in_bytes
+    return Way({"forward": forward, "gradient": gradient, "step": step}, {}, {})

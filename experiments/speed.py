@@ -2,8 +2,13 @@
 
 --what=layers:  this project's strategies, a hand-written lax.scan, flax.linen, haiku, equinox and
                 torch, on one layer and the same weights: forward pass, gradient of the sum of
-                squares, and that with the gradient of every carry. First their numbers are compared.
+                squares, that with Adam's update, and that with the gradient of every carry.
+                First their numbers are compared.
+--what=growth:  the gradient by length, as far as --budget seconds go.
+--what=seeds:   a training step by the number of runs that are trained together.
 --what=layouts: the layouts of the run axis against separate runs, training the same runs.
+--what=startup: imports, compilation by length and depth, and the second start of an experiment.
+--what=page:    no times; docs/speed.md and its figure from the records in results/speed.
 
 Every repetition times each once; medians and ranges are printed.
 
@@ -14,145 +19,192 @@ Examples:
 
 from __future__ import annotations
 
-import json
-import statistics
+import os
+import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import rich.table
 from absl import flags
 from rich.console import Console
-from rich.table import Table
 
-from experiments import command_line, peers
+from experiments import command_line, growth, peers, speed_page, startup
 from experiments.layouts import layout_times
-from experiments.timing import Times, interleaved, ratios, spread
+from experiments.timing import interleaved
 from seqjax import UserError
+from seqjax.training import Config
 from seqjax.training.record import environment, write_json
 
 SIZES = "200,32,2,128;784,32,1,128;100,64,256,512;1000,1,10,128;35,20,200,200"
-KINDS = ("forward", "gradient", "probe")
+ROOT = Path(__file__).parents[1]
 
 FLAGS = flags.FlagValues()
 command_line.define_config(FLAGS, ["cell", "task", "batch_size"], cell="lstm(hidden=64)", task="adding(length=100)")
-flags.DEFINE_enum("what", "layouts", ["layouts", "layers"], "what to time: layouts or layers", flag_values=FLAGS)
-flags.DEFINE_integer("runs", 8, "layouts: runs on the axis", flag_values=FLAGS)
-flags.DEFINE_integer("train_steps", 20, "layouts: steps timed at a time", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "what",
+    "layouts",
+    ["layers", "growth", "seeds", "layouts", "startup", "page"],
+    "what to time: layers, growth, seeds, layouts or startup; page times nothing",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("runs", 8, "layouts: runs on the axis; seeds: at most, from 1 by doubling", flag_values=FLAGS)
+flags.DEFINE_integer("train_steps", 20, "layouts, seeds: steps timed at a time", flag_values=FLAGS)
 flags.DEFINE_list("layouts", ["sharded", "map", "vmap"], "layouts: those to time", flag_values=FLAGS)
-flags.DEFINE_enum("layer", "lstm", list(peers.CELLS), "layers: lstm or gru", flag_values=FLAGS)
+flags.DEFINE_enum("layer", "lstm", list(peers.CELLS), "layers, growth: lstm or gru", flag_values=FLAGS)
 flags.DEFINE_string("sizes", SIZES, "layers: sizes T,B,D,H with semicolons between", flag_values=FLAGS)
-flags.DEFINE_list("only", [], "layers: those whose names begin so; all if empty", flag_values=FLAGS)
+flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "growth: T, ascending", flag_values=FLAGS)
+flags.DEFINE_string("growing", "8,2,64", "growth: B,D,H", flag_values=FLAGS)
+flags.DEFINE_float("budget", 300.0, "growth: seconds for all lengths together", flag_values=FLAGS)
+flags.DEFINE_list("only", [], "layers, growth: those whose names begin so; all if empty", flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 5, "times each is timed", flag_values=FLAGS)
 flags.DEFINE_string("record", None, "file to write the times to, as JSON", flag_values=FLAGS)
 
 
 def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
-    """Time, and print the ratios."""
-    found = layers(values) if values.what == "layers" else layouts(values)
-    record = {"command": command_line.command("speed", argv), "environment": environment(), **found}
+    """Time, print the ratios, and keep the record where asked to."""
+    if values.what == "page":
+        speed_page.update(ROOT / "docs" / "speed.md", ROOT / "results" / "speed")
+        return
+    if values.repeats < 1:
+        raise UserError(f"--repeats={values.repeats}; expected at least 1")
+    if values.record:
+        _require_folder(Path(values.record).parent)
+    measure = {"layers": layers, "growth": grown, "seeds": seeds, "layouts": layouts, "startup": started}[values.what]
+    record = {
+        "what": values.what,
+        "command": command_line.command("speed", argv),
+        "repeats": values.repeats,
+        "environment": environment(),
+        "machine": machine(),
+    }
+    record |= measure(values)
+    for table in speed_page.tables(record):
+        _print(table)
     if values.record:
         write_json(Path(values.record), record)
-    else:
-        print(json.dumps(record["environment"]["device"]))
-
-
-def layouts(values: flags.FlagValues) -> dict[str, Any]:
-    """The layouts' table, and their times for the record."""
-    config = command_line.config_from(values, seeds=values.runs, eval_size=1)
-    with command_line.progress_bar(values.repeats * (len(values.layouts) + 2)) as show:
-        times = layout_times(config, values.runs, values.layouts, values.train_steps, values.repeats, show)
-    table = Table("layout", "ms a step", "ratio to separate", "ratio to one run")
-    to_separate, to_one = ratios(times, "separate"), ratios(times, "one run")
-    for name, each in times.items():
-        table.add_row(name, spread(each), spread(to_separate[name]), spread(to_one[name]))
-    _print(table)
-    return {"milliseconds": times}
 
 
 def layers(values: flags.FlagValues) -> dict[str, Any]:
-    """A table for each size, and all times for the record."""
+    """All times of each size."""
     record = {}
-    for size in _sizes(values.sizes):
-        given = peers.problem(values.layer, size)
-        everyone = {
-            name: way
-            for name, way in peers.ways(given).items()
-            if not values.only or name.startswith(tuple(values.only))
-        }
+    for size in [_numbers("--sizes", words, "T,B,D,H") for words in values.sizes.split(";")]:
+        everyone = peers.ways(peers.problem(values.layer, size), values.only)
         there = {name: way for name, way in everyone.items() if isinstance(way, peers.Way)}
         if not there:
-            raise UserError(f"--only={','.join(values.only)}; expected names of {', '.join(peers.ways(given))}")
+            raise UserError(f"--only={','.join(values.only)}; expected how names begin: seqjax, flax.linen, torch ...")
         _require_agreement(there)
-        calls = {
-            f"{name}: {kind}": getattr(way, kind) for name, way in there.items() for kind in KINDS if getattr(way, kind)
-        }
+        calls = {f"{name}: {kind}": call for name, way in there.items() for kind, call in way.calls.items()}
         with command_line.progress_bar(values.repeats * len(calls)) as show:
             found = interleaved(calls, values.repeats, show)
-        times = {
-            kind: {name: found[f"{name}: {kind}"] for name in there if f"{name}: {kind}" in found} for kind in KINDS
-        }
-        label = ",".join(map(str, size))
-        _print(_layer_table(f"{values.layer} T,B,D,H = {label}", everyone, times))
-        record[label] = {
-            "milliseconds": times,
+        record[",".join(map(str, size))] = {
+            "milliseconds": {
+                kind: {name: found[f"{name}: {kind}"] for name, way in there.items() if kind in way.calls}
+                for kind in peers.KINDS
+            },
             "missing": {name: why for name, why in everyone.items() if name not in there},
-            "bytes": {name: way.memory for name, way in there.items() if way.memory},
+            "seconds": {name: way.seconds for name, way in there.items() if way.seconds},
+            "bytes": {name: way.bytes for name, way in there.items() if way.bytes},
         }
     return {"layer": values.layer, "sizes": record}
 
 
-def _layer_table(title: str, everyone: dict[str, peers.Way | str], times: dict[str, Times]) -> Table:
-    """Times with the ratio to the fastest that is not ours, and what the probe costs on top of the gradient."""
-    table = Table("", "forward ms", "to peer", "gradient ms", "to peer", "probe to gradient", "its memory", title=title)
-    relative = {}
-    for kind in ("forward", "gradient"):
-        theirs = {name: statistics.median(each) for name, each in times[kind].items() if not name.startswith("seqjax")}
-        relative[kind] = ratios(times[kind], min(theirs, key=theirs.get)) if theirs else {}
-    for name, way in everyone.items():
-        if isinstance(way, str):
-            table.add_row(name, way)
-            continue
-        row = [name]
-        for kind in ("forward", "gradient"):
-            row += [spread(times[kind][name]), spread(relative[kind][name]) if relative[kind] else ""]
-        if way.probe:
-            dearer = [probe / gradient for probe, gradient in zip(times["probe"][name], times["gradient"][name])]
-            row += [spread(dearer), f"{way.memory[1] / way.memory[0]:.2f}"]
-        table.add_row(*row)
-    return table
+def grown(values: flags.FlagValues) -> dict[str, Any]:
+    """The gradient's times by length."""
+    size = _numbers("--growing", values.growing, "B,D,H")
+    lengths = sorted(_numbers("--lengths", ",".join(values.lengths), ",".join("T" for _ in values.lengths)))
+    return growth.with_length(values.layer, size, lengths, values.only, values.repeats, values.budget)
+
+
+def seeds(values: flags.FlagValues) -> dict[str, Any]:
+    """A training step's times by the number of runs."""
+    config = _config(values, 1)
+    counts = [2**power for power in range(max(values.runs, 1).bit_length())]
+    with command_line.progress_bar(values.repeats * len(counts)) as show:
+        times = growth.with_runs(config, counts, "auto", values.train_steps, values.repeats, show)
+    return {"config": _in_words(values), "milliseconds": times}
+
+
+def layouts(values: flags.FlagValues) -> dict[str, Any]:
+    """The layouts' times."""
+    config = _config(values, values.runs)
+    with command_line.progress_bar(values.repeats * (len(values.layouts) + 2)) as show:
+        times = layout_times(config, values.runs, values.layouts, values.train_steps, values.repeats, show)
+    return {"config": f"{values.runs} runs of {_in_words(values)}", "milliseconds": times}
+
+
+def started(values: flags.FlagValues) -> dict[str, Any]:
+    """The seconds until something runs."""
+    return {"seconds": startup.times(values.repeats)}
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores that may be used, and how busy it is."""
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    processor = models[0] if models else platform.processor() or platform.machine()
+    return {"processor": processor, "cores": command_line.cores(), "load": round(os.getloadavg()[0], 2)}
+
+
+def _require_folder(folder: Path) -> None:
+    """Before anything is timed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--record in {folder} cannot be written: {error.strerror or error}") from error
+
+
+def _config(values: flags.FlagValues, count: int) -> Config:
+    return command_line.config_from(values, seeds=count, eval_size=1)
+
+
+def _in_words(values: flags.FlagValues) -> str:
+    return f"{values.cell} on {values.task}, batches of {values.batch_size}"
 
 
 def _require_agreement(there: dict[str, peers.Way]) -> None:
-    """That all give the same outputs and gradients, to float32's precision over many steps."""
+    """That all give the same outputs and gradients, to float32's precision over many steps, or a GPU's TF32."""
+    limit = 1e-3 if jax.default_backend() == "cpu" else 3e-2
     (first, reference), *others = there.items()
-    expected = reference.forward(), reference.gradient()
+    expected = [reference.calls[kind]() for kind in ("forward", "gradient")]
     for name, way in others:
-        for ours, theirs in zip(jax.tree.leaves(expected), jax.tree.leaves((way.forward(), way.gradient()))):
+        got = [way.calls[kind]() for kind in ("forward", "gradient")]
+        for ours, theirs in zip(jax.tree.leaves(expected), jax.tree.leaves(got)):
             ours, theirs = np.asarray(ours), np.asarray(theirs)
             off = np.abs(ours - theirs).max() / (np.abs(ours).max() + 1e-30)
-            if not off < 1e-3:
+            if not off < limit:
                 raise UserError(f"{name} and {first} disagree by {off:.1e}; nothing was timed")
 
 
-def _sizes(words: str) -> list[tuple[int, ...]]:
+def _numbers(flag: str, words: str, form: str) -> tuple[int, ...]:
+    """'8,2,64' -> (8, 2, 64)."""
     try:
-        sizes = [tuple(int(number) for number in size.split(",")) for size in words.split(";")]
-        if any(len(size) != 4 or min(size) < 1 for size in sizes):
-            raise ValueError
+        numbers = tuple(int(number) for number in words.split(","))
     except ValueError as error:
-        raise UserError(f"--sizes={words!r}; expected T,B,D,H of whole numbers from 1, as in {SIZES!r}") from error
-    return sizes
+        raise UserError(f"{flag}={words!r}; expected {form}, whole numbers from 1") from error
+    if len(numbers) != form.count(",") + 1 or min(numbers) < 1:
+        raise UserError(f"{flag}={words!r}; expected {form}, whole numbers from 1")
+    return numbers
 
 
-def _print(table: Table) -> None:
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+def _print(table: speed_page.Table) -> None:
+    shown = rich.table.Table(*table.headings, title=table.title)
+    for row in table.rows:
+        shown.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(shown)
+    for note in table.notes:
+        console.print(f"not timed: {note}", markup=False, highlight=False)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The script; argv without the program's name."""
-    return command_line.run(speed, FLAGS, __doc__, argv)
+    return command_line.run(
+        speed, FLAGS, __doc__, argv, shares_cores=lambda values: values.what in ("layouts", "seeds")
+    )
 
 
 if __name__ == "__main__":

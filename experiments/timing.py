@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 Times = dict[str, list[float]]
+
+
+def compiled(function: Callable, *at: object) -> tuple[jax.stages.Compiled, float]:
+    """The program of a function for arguments like these, and the seconds it took to trace and compile."""
+    start = time.perf_counter()
+    with _no_cache():
+        program = jax.jit(function).lower(*at).compile()
+    return program, time.perf_counter() - start
+
+
+def bytes_of(program: jax.stages.Compiled) -> int:
+    """What a program needs beside its arguments, for what it gives and on the way, as the compiler plans it."""
+    sizes = program.memory_analysis()
+    return sizes.temp_size_in_bytes + sizes.output_size_in_bytes
+
+
+@contextlib.contextmanager
+def _no_cache() -> Iterator[None]:
+    """Nothing compiled comes from an earlier process."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def interleaved(ways: dict[str, Callable[[], object]], repeats: int, show: Callable[[int, str, str], None]) -> Times:

@@ -11,7 +11,7 @@ from contract import close, noise, random_carry, random_params
 from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
 from seqjax.cells.linen import linen
-from seqjax.cells.lstm import lstm
+from seqjax.cells.lstm import LSTMCarry, lstm
 from seqjax.cells.scaled import scaled
 from seqjax.cells.taps import changed
 from seqjax.unroll import recording
@@ -25,6 +25,7 @@ FORMS = {
     "no input gate": lstm(H, input_gate=False, input_activation="relu", output_activation="sigmoid"),
 }
 STRATEGIES = ("scan", "fused")
+ROUNDED = "fused(compute='bfloat16')"
 # Small programs that run once: compiling them well is most of the time.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -184,3 +185,42 @@ def test_mixed_precision_is_left_to_the_scan():
     with pytest.raises(UserError, match="dtypes bfloat16, float32"):
         unroll(lstm(H), params, xs, start, strategy="fused")
     np.testing.assert_array_equal(*(unroll(lstm(H), params, xs, start, strategy=s)[1] for s in ("auto", "scan")))
+
+
+@pytest.mark.parametrize("cell", [lstm(8, peepholes=True), gru(8)], ids=["lstm", "gru"])
+def test_products_in_bfloat16(cell):
+    """Close to float32 and not the same; all results float32; every product of the gradient is of that kind."""
+    params, xs, carry, nudge = point(cell, jnp.float32)
+    lengths = jnp.array([T, 1, 3])
+
+    def run(cell, strategy, params, xs):
+        return unroll(cell, params, xs, carry, lengths=lengths, nudge=nudge, strategy=strategy)
+
+    @functools.partial(jit, static_argnums=0)
+    def both(strategy):
+        return run(cell, strategy, params, xs), slopes_of(cell, strategy, lengths)(params, xs, carry, nudge)
+
+    (plain, slopes), (got, rounded_slopes) = both("scan"), both(ROUNDED)
+    assert 1e-4 < jnp.abs(got[1] - plain[1]).max() < 2e-2
+    assert {leaf.dtype for leaf in jax.tree.leaves((got, rounded_slopes))} == {jnp.dtype(jnp.float32)}
+    close(rounded_slopes, slopes, 5e-2)
+
+    program = str(jax.make_jaxpr(slopes_of(cell, ROUNDED))(params, xs, carry, nudge))
+    assert program.count("dot_general[") == program.count("precision=BF16_BF16_F32") > 4
+    if isinstance(carry, LSTMCarry):  # whose h is in the products alone, so that its step can be rounded by hand
+        weights, short = rounded(params, "w_x", "w_h"), xs.astype(jnp.bfloat16).astype(jnp.float32)
+        by_hand = cell._replace(step=lambda params, carry, x: cell.step(params, rounded(carry, "h"), x))
+        close(got, jit(run, static_argnums=(0, 1))(by_hand, "scan", weights, short), 1e-5)
+
+
+def rounded(leaves, *names):
+    """A NamedTuple with some of its leaves rounded to bfloat16."""
+    return leaves._replace(**{name: getattr(leaves, name).astype(jnp.bfloat16).astype(jnp.float32) for name in names})
+
+
+def test_rounding_is_of_float32_alone(float64):
+    at = point(lstm(H))
+    with pytest.raises(UserError, match=r"compute='bfloat16' rounds products of float32; .* are float64"):
+        loss_of(lstm(H), ROUNDED)(*at)
+    with pytest.raises(UserError, match="compute='float16'; expected 'bfloat16' or None"):
+        loss_of(lstm(H), "fused(compute='float16')")(*at)

@@ -13,8 +13,10 @@ from seqjax import spec
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.associative import associative
 from seqjax.unroll.checkpointed import checkpointed
+from seqjax.unroll.cudnn import cudnn
 from seqjax.unroll.fused import fused, parts_of
 from seqjax.unroll.newton import NewtonResult, deer, newton, quasi_deer
+from seqjax.unroll.pallas_lstm import pallas
 from seqjax.unroll.recording import recording
 from seqjax.unroll.scan import scan
 from seqjax.unroll.truncated import truncated
@@ -24,6 +26,8 @@ __all__ = ["STRATEGIES", "NewtonResult", "find_strategy", "newton", "recording",
 STRATEGIES = {
     "scan": scan,
     "fused": fused,
+    "cudnn": cudnn,
+    "pallas": pallas,
     "checkpointed": checkpointed,
     "associative": associative,
     "deer": deer,
@@ -61,10 +65,14 @@ def unroll(
         reverse: read each sequence from its last valid step to its first. ys stay in their places.
         nudge: a pytree as `zero_nudge` makes it, each leaf [T, ...] and added to the carry.
         strategy: 'auto', or a spec of one of STRATEGIES; every one gives the plain scan's numbers
-            (but for the gradient of 'truncated').
+            (but for the gradient of 'truncated', and where compute='bfloat16' rounds).
             'auto'          'fused' for the cells that it takes, 'scan' for all others
             'scan'          one step after the other
-            'fused'         lstm and gru, with weight gradients as single products after the loop
+            'fused'         lstm and gru, with weight gradients as single products after the loop;
+                            'fused(compute="bfloat16")' rounds the factors of its products
+            'cudnn'         the standard lstm on an NVIDIA GPU, by NVIDIA's library, without nudge or second order
+            'pallas'        the standard lstm on an NVIDIA GPU, its weights kept on the chip, up to 64 or 128 units;
+                            not run on one yet
             'checkpointed'  for long sequences, whose gradient keeps 'checkpointed(levels=3)' T^(1/3) steps
             'associative'   all steps at once, for linear cells
             'deer'          all at once by Newton's method, for any cell that forgets; the plain scan where

@@ -14,6 +14,7 @@ from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.fused_gru import gru_parts
 from seqjax.unroll.fused_lstm import lstm_parts
 from seqjax.unroll.parts import Parts, Weights
+from seqjax.unroll.products import Compute, require_float32, rounded_product
 from seqjax.unroll.scan import keep_where
 
 
@@ -25,8 +26,16 @@ def fused(
     lengths: Array | None,
     reverse: bool,
     nudge: PyTree | None,
+    *,
+    compute: Compute | None = None,
 ) -> tuple[PyTree, PyTree]:
     """`unroll` for cells that `parts_of` knows.
+
+    Args:
+        cell, params, xs, carry, lengths, reverse, nudge: as in `unroll`.
+        compute: 'bfloat16' rounds the factors of all products to that, for an accelerator that has units
+            for it; sums, gates, carries, outputs and adjoints remain float32. (Micikevicius et al. 2018,
+            "Mixed precision training", section 3.3; bfloat16 needs no loss scale)
 
     Raises:
         UserError: another cell, a form of it, or dtypes that are not for this strategy.
@@ -34,6 +43,9 @@ def fused(
     parts = parts_of(cell, params, xs, carry, nudge)
     if isinstance(parts, str):
         raise UserError(f"strategy='fused': {parts}; strategy='scan' runs any cell")
+    require_float32(compute, str(carry[0].dtype))
+    if compute:
+        parts = parts._replace(product=rounded_product)
     valid = None
     if lengths is not None:
         valid = jnp.expand_dims(jnp.arange(xs.shape[0]), tuple(range(1, xs.ndim - 1))) < lengths
@@ -97,9 +109,10 @@ def _tangents(parts: Parts, reverse: bool, primals: tuple, tangents: tuple) -> t
     pushes = []
     if dot_params is not None:
         dots = parts.weights(dot_params)
-        pushes += [_from_x(dots, xs), _from_h(dots, entering[0]), dots.b, parts.of_rest(dots.rest, entering, saved)]
+        pushes += [_from_x(parts, dots, xs), _from_h(parts, dots, entering[0]), dots.b]
+        pushes.append(parts.of_rest(dots.rest, entering, saved))
     if dot_xs is not None:
-        pushes.append(_from_x(weights, dot_xs))
+        pushes.append(_from_x(parts, weights, dot_xs))
     pushes = [push for push in pushes if push is not None]
     push = functools.reduce(jnp.add, pushes) if pushes else None
     if dot_carry is None:
@@ -109,7 +122,7 @@ def _tangents(parts: Parts, reverse: bool, primals: tuple, tangents: tuple) -> t
     def body(dot_before: PyTree, now: tuple) -> tuple[PyTree, Array]:
         push, dot_nudge, valid, entering, saved = now
         dot_entering = dot_before if dot_nudge is None else jax.tree.map(jnp.add, dot_before, dot_nudge)
-        dot_a = _from_h(weights, dot_entering[0])
+        dot_a = _from_h(parts, weights, dot_entering[0])
         dot_after = parts.tangent(weights.rest, entering, saved, dot_entering, dot_a if push is None else push + dot_a)
         return _kept(valid, dot_after, dot_before)
 
@@ -137,12 +150,12 @@ def _forward(
     before_loop = jax.default_backend() != "cpu"
 
     def of_x(x: Array) -> Array:
-        return _from_x(weights, x) + weights.b
+        return _from_x(parts, weights, x) + weights.b
 
     def body(before: PyTree, now: tuple) -> tuple[PyTree, tuple[Array, PyTree]]:
         x, push, valid = now
         entering = before if push is None else jax.tree.map(jnp.add, before, push)
-        a = (x if before_loop else of_x(x)) + _from_h(weights, entering[0])
+        a = (x if before_loop else of_x(x)) + _from_h(parts, weights, entering[0])
         after, saved = parts.advance(weights.rest, entering, a)
         after, y = _kept(valid, after, before)
         return after, (y, (entering, saved) if save else None)
@@ -150,19 +163,14 @@ def _forward(
     return jax.lax.scan(body, carry, (of_x(xs) if before_loop else xs, nudge, valid), reverse=reverse)
 
 
-def _from_x(weights: Weights, x: Array) -> Array:
+def _from_x(parts: Parts, weights: Weights, x: Array) -> Array:
     """x W_x in its columns of a, the others zero."""
-    return _widen(_product(x, weights.w_x), 0, weights.b.size - weights.w_x.shape[-1])
+    return _widen(parts.product(x, weights.w_x), 0, weights.b.size - weights.w_x.shape[-1])
 
 
-def _from_h(weights: Weights, h: Array) -> Array:
+def _from_h(parts: Parts, weights: Weights, h: Array) -> Array:
     """h W_h in its columns of a, the others zero."""
-    return _widen(_product(h, weights.w_h), weights.b.size - weights.w_h.shape[-1], 0)
-
-
-def _product(rows: Array, matrix: Array) -> Array:
-    """rows [..., K] times matrix [K, M], as a product of two matrices."""
-    return (rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(*rows.shape[:-1], matrix.shape[-1])
+    return _widen(parts.product(h, weights.w_h), weights.b.size - weights.w_h.shape[-1], 0)
 
 
 def _widen(a: Array, left: int, right: int) -> Array:

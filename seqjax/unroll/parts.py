@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.cells.activations import ACTIVATIONS, Activation
 from seqjax.types import Array, PyTree
+from seqjax.unroll.products import product
 
 
 class Weights(NamedTuple):
@@ -33,12 +34,14 @@ class Parts(NamedTuple):
     advance:  (rest, carry, a) -> (carry, saved), where saved is all that `tangent` needs
     tangent:  (rest, carry, saved, carrẏ, ȧ) -> carrẏ, linear in what is dotted, the rest held still
     of_rest:  (resṫ, carry, saved) -> the ȧ [..., N] that a change of the rest amounts to, or None
+    product:  (rows [..., K], matrix [K, M]) -> [..., M], linear in both
     """
 
     weights: Callable[[PyTree], Weights]
     advance: Callable[..., tuple[Any, PyTree]]
     tangent: Callable[..., Any]
     of_rest: Callable[..., Array | None]
+    product: Callable[[Array, Array], Array] = product
 
 
 def half(activation: Activation) -> float:

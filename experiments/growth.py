@@ -1,0 +1,84 @@
+"""How time, memory and compilation grow with the length of a sequence, and time with the number of runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from experiments import peers
+from experiments.timing import Times, interleaved
+from seqjax.training import Config, prepare
+from seqjax.training.loop import initialize
+
+WAYS = ("seqjax scan", "seqjax fused", "seqjax checkpointed", "flax.linen", "torch")
+
+
+def with_length(
+    kind: str, size: tuple[int, int, int], lengths: list[int], only: list[str], repeats: int, budget: float
+) -> dict[str, Any]:
+    """Milliseconds of a forward pass and gradient, seconds of compilation, and bytes, by length and way.
+
+    A length is left out, and said to be, where by the one before it would go past the budget or past half of
+    the memory that is free.
+
+    Args:
+        kind: 'lstm' or 'gru'.
+        size: B, D, H.
+        lengths: T, ascending.
+        only: how the names of the ways begin; none for WAYS.
+        repeats: times each is timed.
+        budget: seconds for all of it.
+    """
+    begin, found, last = time.perf_counter(), {}, {}
+    for length in lengths:
+        row, there = {}, {}
+        for name in dict.fromkeys(only or WAYS):
+            why = _too_much(last.get(name), length, repeats, budget - (time.perf_counter() - begin))
+            if why:
+                row[name] = {"missing": why}
+                continue
+            for full, way in peers.ways(peers.problem(kind, (length, *size)), [name], ["gradient"]).items():
+                if isinstance(way, str):
+                    row[full] = {"missing": way}
+                else:
+                    there[full] = way
+        times = interleaved({name: way.calls["gradient"] for name, way in there.items()}, repeats, lambda *_: None)
+        for name, way in there.items():
+            row[name] = {"milliseconds": times[name]}
+            row[name] |= {"seconds": way.seconds["gradient"], "bytes": way.bytes["gradient"]} if way.seconds else {}
+            last[name] = (length, row[name])
+        found[str(length)] = row
+    return {"layer": kind, "size": list(size), "lengths": found}
+
+
+def _too_much(before: tuple[int, dict[str, Any]] | None, length: int, repeats: int, seconds: float) -> str | None:
+    """Why a length is left out, judged by a shorter one."""
+    if before is None:
+        return None if seconds > 0 else "not within the budget"
+    times = length / before[0]
+    if times * (repeats + 1) * min(before[1]["milliseconds"]) / 1e3 > seconds:
+        return "not within the budget"
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = times * before[1].get("bytes", 0)
+    return f"would need {needed / 2**30:.1f} GiB" if needed > free / 2 else None
+
+
+def with_runs(
+    config: Config, counts: list[int], layout: str, steps: int, repeats: int, show: Callable[[int, str, str], None]
+) -> Times:
+    """Milliseconds of a training step of so many runs together, interleaved."""
+    ways = {str(count): training(config._replace(seeds=count), layout, steps) for count in counts}
+    return {name: [each / steps for each in times] for name, times in interleaved(ways, repeats, show).items()}
+
+
+def training(config: Config, layout: str, steps: int) -> Callable[[], object]:
+    """So many training steps of all runs, compiled."""
+    prepared = prepare(config, layout)
+    state = initialize(prepared)
+    chunk = prepared.layout.over(prepared.program.chunk)
+    count = jnp.asarray(steps, jnp.int32)
+    return lambda: chunk(state, count, prepared.program.data)[0].step.block_until_ready()
