@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, reproduce, train
+from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, reproduce, show_task, train
 
 TINY = ["--steps=4", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=2", "--checkpoint_every=2"]
 SCRIPTS = {"benchmark": benchmark, "train": train, "gradient_norms": gradient_norms, "report": report}
-SCRIPTS |= {"gradient_flow": gradient_flow, "ablation": ablation, "reproduce": reproduce}
+SCRIPTS |= {"gradient_flow": gradient_flow, "ablation": ablation, "reproduce": reproduce, "show_task": show_task}
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,33 @@ def test_help_fits_a_screen_and_gives_an_example(name, capsys):
     assert any(line.strip().startswith(f"python -m experiments.{name}") for line in lines)
 
 
+def test_show_task_prints_samples_of_any_task(tmp_path, capsys):
+    assert show_task.main(["--task=embedded_reber()"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("sample ") == 3 and "legal" in out and "baseline   0.77" in out and "most active" in out
+    (tmp_path / "train.jsonl").write_text('{"notes": [[60], [60, 64], []]}\n')
+    (tmp_path / "test.jsonl").write_text('{"notes": [[60], [61]]}\n')
+    task = f"--task=piano_rolls(data={str(tmp_path)!r})"
+    assert show_task.main([task, "--samples=1"]) == 0
+    assert "C4 E4" in (out := capsys.readouterr().out) and "1 to train, 1 to test on" in out
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--samples=0", "--samples=0; expected at least 1"),
+        ("--seed=-1", "--seed=-1; expected at least 0"),
+        ("--task=embeded_reber", "did you mean 'embedded_reber'"),
+        ("--task=piano_rolls()", "piano_rolls needs data=..."),
+        ("--task=penn_treebank(data='./no/such')", "no such file or folder"),
+    ],
+)
+def test_a_task_that_cannot_be_shown_is_one_line(flag, words, capsys):
+    assert show_task.main([flag]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.startswith("error: ") and err.count("\n") == 1
+
+
 BAD = [
     ("--cell=lsmt(hidden=8)", "--cell='lsmt(hidden=8)': no cell 'lsmt'; did you mean 'lstm'? cells: "),
     ("--cell=lstm(hidden=8", "does not parse"),
@@ -164,6 +191,9 @@ BAD = [
     ("--task=adding(length=-5)", "length=-5; expected at least 2"),
     ("--task=addding", "did you mean 'adding'"),
     ("--task=pixel_images(data='./no/such/folder')", "./no/such/folder"),
+    ("--eval_task=pari", "--eval_task='pari': no task 'pari'; did you mean 'parity'?"),
+    ("--eval_task=two_sequence", "its input size is 1, that of --task='adding' is 2"),
+    ("--eval_task=parity", "--eval_task='parity': its output size is 2, that of --task='adding' is 1; expected"),
     ("--seeds=x", "seeds"),
     ("--seeds=0", "--seeds=0; expected at least 1"),
     ("--learning_rates=fast", "--learning_rates=fast; expected numbers"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 from seqjax.training import Config, prepare, train
 from seqjax.training.checkpoint import Checkpoints
+from seqjax.training.config import build_task
 from seqjax.training.layout import make_layout
-from seqjax.training.loop import initialize
+from seqjax.training.loop import _description, initialize
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.record import Lines, create
 from seqjax.training.state import NEVER
@@ -91,6 +93,48 @@ def test_training_lowers_the_loss():
     config = SMALL._replace(task="parity(length=2)", learning_rates=(3e-2,), seeds=1, steps=150, batch_size=32)
     _, metrics = run_all(config)
     assert metrics["loss"][0] < 0.1 < np.log(2)
+
+
+def test_another_task_is_measured_and_solved_and_not_trained_on():
+    """After one step, by hand: the loss trained on is the one task's; loss, score and baseline are the other's."""
+    lengths = {"task": "parity(length=3)", "eval_task": "parity(length=5)"}
+    config = SMALL._replace(cell="rnn(hidden=2)", seeds=1, learning_rates=(1e-2,), **lengths)
+    prepared = prepare(config, "map")
+    model, task, other = prepared.model, build_task("parity(length=3)"), build_task("parity(length=5)")
+    begun = jax.tree.map(lambda leaf: leaf[0], initialize(prepared))
+    run, metrics = jax.jit(prepared.program.chunk)(begun, jnp.asarray(1), prepared.program.data)
+    batch = train_batch(task, (), begun.stream("train"), begun.step, config.batch_size)
+    assert batch.inputs.shape[0] == 3
+    loss = task.loss(model.apply(begun.params, batch.inputs)[0], batch)
+    np.testing.assert_allclose(metrics["train_loss"], loss, rtol=1e-5)
+    batch = other.sample(jax.random.fold_in(run.stream("eval"), run.step), config.eval_size)
+    np.testing.assert_allclose(metrics["loss"], other.loss(model.apply(run.params, batch.inputs)[0], batch), rtol=1e-5)
+    told = _description(prepared, "test")["task"]
+    assert told["length"] == 3 and told["criterion"].endswith("on parity(length=5)")
+
+
+@pytest.mark.parametrize(
+    ("eval_task", "words"),
+    [
+        ("temporal_order", "input size is 8"),
+        ("associative_recall(pairs=1, keys=1, values=2)", "input size is 4"),
+        ("mine.every", "readout is every, that of --task='parity(length=6, min_length=2)' is last"),
+        ("mine.vectors", "tokens as inputs is False"),
+        ("mine.squared", "loss is squared_error"),
+    ],
+)
+def test_a_task_of_another_kind_is_not_measured(eval_task, words, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from seqjax import Task\n"
+        "from seqjax.tasks.parity import parity\n"
+        "from seqjax.tasks.scoring import squared_error\n"
+        "def every() -> Task: return parity()._replace(readout='every')\n"
+        "def vectors() -> Task: return parity()._replace(tokens=False)\n"
+        "def squared() -> Task: return parity()._replace(loss=squared_error)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=re.escape(words)):
+        prepare(SMALL._replace(eval_task=eval_task))
 
 
 @pytest.mark.parametrize("layout", ["vmap", "sharded"])
