@@ -26,8 +26,8 @@ def embedded_reber(longest: int = 50) -> Task:
     branch of the grammar's graph each way has chance 1/2. All of it but the last symbol is read.
     (Hochreiter & Schmidhuber 1997, experiment 1; Smith & Zipser 1989; Fahlman 1991)
 
-    The loss is the cross-entropy of the symbol that comes (the paper: squared error, from the same
-    targets). Where two symbols are legal it cannot fall below ln 2.
+    The loss is the cross-entropy of the symbol that comes, which where two are legal stays near ln 2
+    (the paper: squared error of sigmoid outputs).
     Baseline: the best guess from the time step and the symbol just read, exactly, from the chain.
     Solved: on 99.99 % of the strings the legal symbols are at every step the most active ones (the
     paper: on all of its 256 training and 256 test strings). The score is that share.

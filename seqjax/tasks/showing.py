@@ -63,22 +63,19 @@ def targets(batch: Batch, number: int) -> list[np.ndarray | None] | np.ndarray:
 def table(columns: Mapping[str, Sequence[str]]) -> str:
     """Rows of cells under each other, a column a time step, broken into lines; the middle of a long one left out."""
     count = max(len(cells) for cells in columns.values())
-    kept = list(range(count))
-    if count > MOST_STEPS:
-        kept = kept[: MOST_STEPS // 2] + kept[-MOST_STEPS // 2 :]
+    half = MOST_STEPS // 2
+    parts = [range(count)] if count <= MOST_STEPS else [range(half), range(count - half, count)]
     label = max(len(name) for name in columns) + 2
     wide = 1 + max(len(cell) for cells in columns.values() for cell in cells)
     a_line = max(1, (WIDTH - label) // wide)
-    lines = []
-    for start in range(0, len(kept), a_line):
-        if count > MOST_STEPS and start <= MOST_STEPS // 2 < start + a_line:
-            lines.append(f"(here {count - MOST_STEPS} steps are left out)")
-        for name, cells in columns.items():
-            row = "".join(cells[n].rjust(wide) for n in kept[start : start + a_line])
-            lines.append(f"{name:<{label}}{row}")
-        if len(columns) > 1 and start + a_line < len(kept):
-            lines.append("")
-    return "\n".join(lines)
+    blocks = []
+    for part in parts:
+        if part.start:
+            blocks.append(f"(here {count - MOST_STEPS} steps are left out)")
+        for start in range(0, len(part), a_line):
+            rows = [[cells[n].rjust(wide) for n in part[start : start + a_line]] for cells in columns.values()]
+            blocks.append("\n".join(f"{name:<{label}}{''.join(row)}" for name, row in zip(columns, rows)))
+    return ("\n" if len(columns) == 1 else "\n\n").join(blocks)
 
 
 def shades(values: np.ndarray) -> list[str]:
