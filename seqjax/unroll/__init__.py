@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import spec
+from seqjax.cells.preparation import prepared
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.associative import associative
 from seqjax.unroll.checkpointed import checkpointed
@@ -93,6 +94,7 @@ def unroll(
         raise UserError(f"lengths of shape {jnp.shape(lengths)} for a batch of shape {batch_shape}")
     if carry is None:
         carry = cell.initial_carry(params, batch_shape)
+    cell, params = prepared(cell, params)
     return run(cell, params, xs, carry, lengths, reverse, nudge)
 
 
