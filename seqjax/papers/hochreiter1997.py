@@ -1,9 +1,10 @@
 """Hochreiter & Schmidhuber 1997: the long time lag tasks, by online learning, training sequences counted."""
 
 from seqjax.papers.row import Paper, Row
+from seqjax.spec import Spec
 
 LSTM = (
-    "lstm(hidden={hidden}, forget_gate=False, input_activation='hs97_g', output_activation='hs97_h', "
+    "lstm(hidden={hidden}, {forms}forget_gate=False, input_activation='hs97_g', output_activation='hs97_h', "
     "input_bias={input_bias}, output_bias={output_bias}, recurrent_init='uniform', recurrent_scale={scale}, "
     "input_init='uniform', input_scale={scale})"
 )
@@ -14,13 +15,15 @@ OURS = (
 )
 
 
-def _lstm(hidden: int, input_bias: float = 0.0, output_bias: float = 0.0, scale: float = 0.1) -> str:
-    return LSTM.format(hidden=hidden, input_bias=input_bias, output_bias=output_bias, scale=scale)
+def _lstm(hidden: int, input_bias: float = 0.0, output_bias: float = 0.0, scale: float = 0.1, forms: str = "") -> str:
+    return LSTM.format(hidden=hidden, input_bias=input_bias, output_bias=output_bias, scale=scale, forms=forms)
 
 
 def _budget(rates: tuple[float, ...], steps: int, **others: object) -> dict[str, object]:
     return ONLINE | {"learning_rates": rates, "steps": steps, "checkpoint_every": steps, "probe_every": steps} | others
 
+
+SKIP = str(Spec("skip", {"cell": _lstm(1, scale=0.2)}))
 
 PAPER = Paper(
     "Hochreiter & Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8)",
@@ -38,6 +41,18 @@ PAPER = Paper(
             "settings (lr .5), 97 to 100 % of its trials succeed",
         ),
         Row(
+            "embedded-reber-gates",
+            _lstm(4, output_bias=-1.0, scale=0.2, forms="full_gate_recurrence=True, "),
+            "embedded_reber",
+            "sequences",
+            8440,
+            "L",
+            _budget((0.05, 0.1, 0.2, 0.5), 50_000),
+            tolerance=0.25,
+            known=OURS + "as embedded-reber, and gates see gates: 12 units of 7 + 12 inputs, 7 outputs of 4 and 8 "
+            "biases are the paper's 264 weights, which says that its gates did",
+        ),
+        Row(
             "embedded-reber-rnn",
             "rnn(hidden=8, recurrent_init='uniform', recurrent_scale=0.2, input_init='uniform', input_scale=0.2)",
             "embedded_reber",
@@ -50,18 +65,20 @@ PAPER = Paper(
         ),
         Row(
             "noise-free-lag-2a",
-            _lstm(1, scale=0.2),
+            SKIP,
             "noise_free_lag(length=100, variant='2a')",
             "sequences",
             5040,
             "L",
             _budget((0.1, 0.3, 1.0), 30_000),
             tolerance=0.25,
-            known=OURS + "loss is cross-entropy of a softmax, the paper's squared error of sigmoids",
+            known=OURS + "loss is cross-entropy of a softmax, the paper's squared error of sigmoids; of the "
+            "paper's 10,504 weights 101 · 101 can only lead from the inputs to the outputs, and so they do here (without "
+            "them none of 30 runs had solved it after 30,000 sequences)",
         ),
         Row(
             "noise-free-lag-2b",
-            _lstm(1, scale=0.2),
+            SKIP,
             "noise_free_lag(length=100, variant='2b')",
             "sequences",
             5680,
