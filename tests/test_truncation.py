@@ -116,7 +116,7 @@ def test_a_window_of_all_steps_is_the_full_gradient(float64):
     assert np.abs(shorter.w_x - full.w_x).max() > 1e-4
 
 
-@pytest.mark.parametrize("lengths, reached", [(None, [7, 7]), ([7, 3], [7, 3])])
+@pytest.mark.parametrize("lengths, reached", [(None, [7, 7]), ([7, 3], [7, 3]), ([7, 4], [7, 4])])
 def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths, reached, float64):
     """The last carry reaches back to where its block's window begins, and to the carry given where that is 0."""
     cell, params, xs = begin("gru(hidden=2)", 7)
