@@ -137,7 +137,7 @@ def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths
 
     found, wanted = (jax.jit(jax.grad(each, (0, 1)))(params, start) for each in (run, by_hand))
     close(found, wanted)
-    assert np.any(found[1].h[1] != 0) == (reached[1] == 3) and not np.any(found[1].h[0])
+    assert np.any(found[1].h[1] != 0) == (reached[1] <= 4) and not np.any(found[1].h[0])
 
 
 def test_state_carried_over_calls_is_one_call(float64):
