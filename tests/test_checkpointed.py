@@ -83,7 +83,7 @@ def test_memory_grows_with_the_root_of_the_length():
         ("quasi_deer(max_iterations=-1)", "max_iterations=-1"),
         ("scan(", "does not parse"),
         ("", "does not parse"),
-        ("fast", "strategy='fast'; expected 'auto' or one of 'scan', 'fused', 'checkpointed'"),
+        ("fast", "strategy='fast'; expected 'auto' or one of 'scan', 'fused'"),
     ],
 )
 def test_options_are_checked(strategy, says):
