@@ -94,7 +94,7 @@ def layers(values: flags.FlagValues) -> dict[str, Any]:
     """All times of each size."""
     record = {}
     for size in [_numbers("--sizes", words, "T,B,D,H") for words in values.sizes.split(";")]:
-        print(f"{','.join(map(str, size))}: compiling, and comparing numbers ...", file=sys.stderr, flush=True)
+        print(f"{','.join(map(str, size))}: compiling, and comparing numbers ...", flush=True)
         everyone = peers.ways(peers.problem(values.layer, size), values.only)
         there = {name: way for name, way in everyone.items() if isinstance(way, peers.Way)}
         if not there:
