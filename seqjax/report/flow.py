@@ -1,4 +1,4 @@
-"""Figures and the ranking of what experiments.gradient_flow measured: spectra, lags, horizons, gates."""
+"""Figures of what experiments.gradient_flow measured: spectra, lags, horizons, gates, noise, truncation."""
 
 from __future__ import annotations
 
@@ -23,35 +23,6 @@ def flow_figures(records: Sequence[Record]) -> list[Figure]:
     draws = (_spectrum, _lyapunov, _lag, _sensitivity, _gates, _noise, _truncation, _curse)
     drawn = [draw(records) for draw in draws]
     return [figure for figure in drawn if figure is not None]
-
-
-def ranking(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the cells, the one that keeps most of its gradient first; no rows without flow."""
-    rows = []
-    for record in records:
-        if not record.flow:
-            continue
-        norms = [run.probes[0].first_to_last for run in record.runs if run.probes]
-        norms = [value for value in norms if value is not None]
-        first = float(np.median(norms)) if norms else None
-        sensitivity, exponents = record.flow.get("sensitivity", {}), record.flow.get("lyapunov", {})
-        leading = (exponents.get("exponents") or [None])[0]
-        keeping = {name: value for name, value in record.flow.get("gates", {}).items() if name.endswith("/horizon")}
-        keeps = next(
-            (keeping[f"{gate}/horizon"] for gate in ("forget_gate", "update_gate") if f"{gate}/horizon" in keeping),
-            None,
-        )
-        numbers = [first, sensitivity.get("fall_e"), sensitivity.get("fall_100"), keeps, leading]
-        numbers.append(None if leading is None else -1 / leading if leading < 0 else math.inf)
-        rows.append((-math.inf if first is None else first, [record.cell, record.task, *map(_number, numbers)]))
-    headings = ["cell", "task", "log10 gradient, first step / last"]
-    headings += ["sensitivity falls by e after", "by 100 after", "1/(1-f) of the gates", "λ₁ (nats a step)", "-1/λ₁"]
-    return headings, [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
-
-
-def _number(value: float | None) -> str:
-    """None stands for what was not measured, or not finite."""
-    return "-" if value is None else "∞" if value == math.inf else f"{value:.3g}"
 
 
 def _one_panel_each(

@@ -12,6 +12,7 @@ from typing import Any
 
 from seqjax.report import curves, dynamics, flow, norms
 from seqjax.report.figures import Figure
+from seqjax.report.ranking import ranking
 from seqjax.report.records import Record, load, read_config
 from seqjax.report.tables import rates, table
 from seqjax.report.text import lay_out
@@ -70,7 +71,7 @@ def page(directory: Path, config: dict[str, Any], records: Sequence[Record], fig
     tasks = ", ".join(dict.fromkeys(record.task for record in records))
     title = escape(f"{cells} on {tasks}")
     parts = [f"<h1>{title}</h1>", f"<pre>{escape(str(config.get('command') or 'command not recorded'))}</pre>"]
-    headings, rows = flow.ranking(records)
+    headings, rows = ranking(records)
     if rows:
         parts += ["<h2>Ranking</h2>", _grid(headings, rows)]
     parts += ["<h2>Results</h2>", _table(records)]

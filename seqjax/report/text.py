@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from seqjax.report.flow import ranking
+from seqjax.report.ranking import ranking
 from seqjax.report.records import Record
 from seqjax.report.tables import NO_MEMORY, Row, Spread, rates, short, table
 from seqjax.spec import Spec, parse
