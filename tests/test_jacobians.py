@@ -10,8 +10,9 @@ import pytest
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.adjoints import backward
-from seqjax.gradients.jacobians import EXACT_LIMIT, adjoints_by_scan, singular_values, step_jacobians
+from seqjax.gradients.jacobians import EXACT_LIMIT, adjoints_by_scan, step_jacobians
 from seqjax.gradients.scaled import Scaled, log_norm
+from seqjax.gradients.singular import singular_values
 from seqjax.gradients.spectra import effective_rank, log10_condition_number, spectral_radius
 from seqjax.gradients.states import flat
 from seqjax.types import Direction

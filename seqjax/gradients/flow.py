@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from seqjax.gradients.adjoints import model_adjoints
 from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
-from seqjax.gradients.jacobians import singular_values
 from seqjax.gradients.lag import by_lag, mean_log10, model_step_gradients
 from seqjax.gradients.lyapunov import lyapunov
 from seqjax.gradients.noise import signal_to_noise, truncation
 from seqjax.gradients.norms import components
 from seqjax.gradients.sensitivity import horizons, input_sensitivity
+from seqjax.gradients.singular import singular_values
 from seqjax.gradients.spectra import effective_rank
 from seqjax.gradients.states import flat_size
 from seqjax.types import Array, Batch, Model, PyTree
