@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from seqjax import Cell, UserError, cells, spec, unroll
-from seqjax.gradients.jacobians import singular_values, step_jacobians
+from seqjax.gradients.jacobians import step_jacobians
 from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.singular import singular_values
 from seqjax.types import Direction
 from seqjax.unroll import recording
 
