@@ -43,7 +43,7 @@ flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAG
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
 flags.DEFINE_string("data", "../shared/data", "folder of the data sets that rows name as DATA/...", flag_values=FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
-flags.DEFINE_string("results", "results", "folder of the result records", flag_values=FLAGS)
+flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
 flags.DEFINE_string("layout", "auto", "run axis: auto, vmap, map or sharded", flag_values=FLAGS)
 flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
@@ -51,7 +51,7 @@ flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's"
 
 def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """List, run or render."""
-    known, results = registry(), Path(values.results)
+    known, results = registry(), Path(values.results) / "papers"
     if values.budget not in BUDGETS:
         hint = did_you_mean(values.budget, BUDGETS)
         raise UserError(f"--budget={values.budget!r}{hint}budgets: {', '.join(BUDGETS)}")
@@ -63,7 +63,7 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         command = command_line.command("reproduce", argv)
         for name, row in chosen:
             run_row(name, row, values, command, results)
-    page = results.parent / "RESULTS.md"
+    page = Path(values.results).parent / "RESULTS.md"
     try:
         page.write_text(render(known, results), encoding="utf-8")
     except OSError as error:

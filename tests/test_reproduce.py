@@ -86,7 +86,7 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}", "--layout=map"]
     assert reproduce.main(flags) == 0
     assert "no verdict (smoke)" in capsys.readouterr().out
-    path = tmp_path / "results/hochreiter1997/embedded-reber-rnn.smoke.json"
+    path = tmp_path / "results/papers/hochreiter1997/embedded-reber-rnn.smoke.json"
     kept = json.loads(path.read_text())
     assert kept["config"]["steps"] == 20 and len(kept["runs"]) == 1 and kept["environment"]["versions"]["jax"]
     page = (tmp_path / "RESULTS.md").read_text()
@@ -122,6 +122,6 @@ def test_data_that_are_not_at_hand_are_named(tmp_path, capsys):
 
 
 def test_results_are_what_the_records_say():
-    assert (ROOT / "RESULTS.md").read_text() == render(KNOWN, ROOT / "results"), (
+    assert (ROOT / "RESULTS.md").read_text() == render(KNOWN, ROOT / "results/papers"), (
         "make it anew: python -m experiments.reproduce --render"
     )

@@ -140,7 +140,7 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         "# Reported and measured",
         "",
         "Made by `python -m experiments.reproduce --render` from the registry (`seqjax/papers/`) and the records in",
-        "`results/`; no number is typed by hand. Medians over seeds at the best learning rate of the row's grid.",
+        "`results/papers/`; no number is typed by hand. Medians over seeds at the best rate of the row's grid.",
         "Sources: " + "; ".join(f"[{mark}] {words}" for mark, words in SOURCES.items()) + ".",
         "",
     ]
