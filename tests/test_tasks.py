@@ -12,7 +12,7 @@ from contract import close
 from seqjax import Task, UserError, spec, tasks
 from seqjax.tasks.adding import adding
 from seqjax.tasks.associative_recall import associative_recall
-from seqjax.tasks.grammar import SYMBOLS, legal_score, next_symbol_loss
+from seqjax.tasks.grammar import LOSSES, SYMBOLS, legal_score, next_symbol_loss
 from seqjax.tasks.marking import first_step_chance
 from seqjax.tasks.multiplication import multiplication
 from seqjax.tasks.parity import parity
@@ -49,7 +49,12 @@ FORMS = [
 ]
 NOISY = "two_sequence(length=20, variant='3c')"  # what is to be learned is not its targets
 # In these the symbol just read tells something of the next, and the best guess without memory has read it.
-READS = [form for form in FORMS if form.startswith(("warp", "embedded", "continual"))]
+SIGMOIDS = [
+    *(f"{name[:-1]}, outputs='sigmoid')" for name in (SMALLER["embedded_reber"], SMALLER["continual_reber"])),
+    *(f"noise_free_lag(length=5, variant={variant!r}, outputs='sigmoid')" for variant in ("2a", "2b", "2c")),
+    "temporal_order(length=20, outputs='sigmoid')",
+]
+READS = [form for form in [*FORMS, *SIGMOIDS] if form.startswith(("warp", "embedded", "continual"))]
 
 
 @functools.cache
@@ -141,7 +146,7 @@ def test_what_the_mask_hides_counts_for_nothing(form):
         assert task.loss(garbage, batch) > task.loss(outputs, batch)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != VARIABLE])
+@pytest.mark.parametrize("form", [*(form for form in FORMS if form != VARIABLE), *SIGMOIDS])
 def test_the_baseline_is_the_best_guess_without_memory(form):
     """Monte Carlo: who knows the time step and how often each answer is right there, and in READS the symbol read.
 
@@ -154,7 +159,7 @@ def test_the_baseline_is_the_best_guess_without_memory(form):
     targets, mask = (np.concatenate([getattr(b, name) for b in learned], axis) for name in ("targets", "mask"))
     shape = (*learned[0].mask.shape, task.output_size)
     groups = 1
-    if task.loss.__wrapped__ is next_symbol_loss:
+    if task.loss.__wrapped__ in LOSSES.values():
         targets = targets.argmax(-1)
     if form in READS:
         groups, inputs = task.input_size, np.concatenate([batch.inputs for batch in learned], axis)
@@ -170,6 +175,9 @@ def test_the_baseline_is_the_best_guess_without_memory(form):
         else:
             fixed = targets.mean(axis, keepdims=True)
         guess = lambda batch: np.broadcast_to(fixed, shape).astype(np.float32)  # noqa: E731
+    if form in SIGMOIDS:  # from log p to log p/(1 - p)
+        chances = guess
+        guess = lambda batch: chances(batch) - np.log(-np.expm1(np.minimum(chances(batch), -1e-6)))  # noqa: E731
     losses = np.array([task.loss(guess(batch), batch) for batch in tried])
     error = losses.std(ddof=1) / 10**0.5
     assert abs(losses.mean() - task.baseline) < 5 * error + groups * task.output_size / (10 * SIZE)

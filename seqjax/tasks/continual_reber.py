@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from seqjax.tasks.answering import ANSWERS, Outputs
 from seqjax.tasks.grammar import (
+    LOSSES,
     SYMBOLS,
     answers,
     chain,
     legal_score,
     memoryless_loss,
-    next_symbol_loss,
     show,
     walk,
 )
 from seqjax.types import Array, Batch, Task, UserError
 
 
-def continual_reber(length: int = 100) -> Task:
+def continual_reber(length: int = 100, outputs: Outputs = "softmax") -> Task:
     """A stream of embedded Reber strings; at every step the next symbol is asked for.
 
     The E of one string is followed by the B of the next, and the network is not reset in between. A
     sequence is the first T symbols of a stream that begins with a string. (Gers, Schmidhuber & Cummins
     2000, section 4; the grammar is that of `embedded_reber`)
 
-    The loss is the cross-entropy of the symbol that comes (the paper: squared error of sigmoid outputs).
+    The loss is the cross-entropy of the symbol that comes; with outputs='sigmoid' the squared error of
+    sigmoids, as in the paper.
     Baseline: the best guess from the time step and the symbol just read, exactly, from the chain.
-    Solved: in 99.99 % of the streams the legal symbols are at every step the most active ones. The paper
-    trains and tests on streams of up to 10⁵ or 10⁶ symbols (our sources disagree) and calls a symbol
-    predicted where its sigmoid output is above .49; a softmax has no such threshold. The score is
-    that share. Long streams: --eval_task='continual_reber(length=10000)'.
+    Solved: in 99.99 % of the streams the legal symbols are at every step the most active ones; the score
+    is that share. The paper trains and tests on streams of up to 10⁵ or 10⁶ symbols (our sources disagree)
+    and calls a symbol predicted where its sigmoid output is above .49. Long streams are a matter of
+    evaluation: --eval_task='continual_reber(length=10000)'.
 
     Args:
         length: T, symbols that are read.
+        outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
+
+    Raises:
+        UserError: a length below 1.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")
-    stream = chain(None)
+    stream, how = chain(None), ANSWERS[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:
         said, nodes = walk(key, stream, length + 1, batch_size)
@@ -47,12 +53,12 @@ def continual_reber(length: int = 100) -> Task:
 
     return Task(
         sample,
-        next_symbol_loss,
+        LOSSES[outputs],
         legal_score,
         solved,
         input_size=len(SYMBOLS),
         output_size=len(SYMBOLS),
-        baseline=memoryless_loss(stream, length),
+        baseline=memoryless_loss(stream, length, how),
         tokens=True,
         criterion="every legal symbol most active at every step of 99.99 % of the streams",
         show=show,

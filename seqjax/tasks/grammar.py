@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.tasks.scoring import masked_mean
+from seqjax.tasks.answering import ANSWERS, Answer
 from seqjax.tasks.showing import length, table, targets
 from seqjax.types import Array, Batch
 
@@ -107,9 +107,19 @@ def next_symbol_loss(outputs: Array, batch: Batch) -> Array:
     Targets hold 2 for the symbol that comes, 1 for another that could have come, 0 for those that
     the grammar does not allow.
     """
-    comes = jnp.argmax(batch.targets, -1)[..., None]
-    each = -jnp.take_along_axis(jax.nn.log_softmax(outputs), comes, -1)[..., 0]
-    return masked_mean(each, batch.mask)
+    return ANSWERS["softmax"].loss(outputs, _comes(batch))
+
+
+def next_symbol_squared_error(outputs: Array, batch: Batch) -> Array:
+    """Squared error of sigmoid outputs, as `next_symbol_loss` else."""
+    return ANSWERS["sigmoid"].loss(outputs, _comes(batch))
+
+
+def _comes(batch: Batch) -> Batch:
+    return batch._replace(targets=jnp.argmax(batch.targets, -1))
+
+
+LOSSES = {"softmax": next_symbol_loss, "sigmoid": next_symbol_squared_error}
 
 
 def legal_score(outputs: Array, batch: Batch) -> Array:
@@ -120,11 +130,11 @@ def legal_score(outputs: Array, batch: Batch) -> Array:
     return jnp.mean(~jnp.any((least <= most) & (batch.mask > 0), 0))
 
 
-def memoryless_loss(chain: Chain, count: int) -> float:
+def memoryless_loss(chain: Chain, count: int, how: Answer) -> float:
     """Loss of the best guess from the time step and the symbol just read, over `count` steps.
 
     With J_t[a, b] the chance that the string goes on and its symbols t and t + 1 are a and b:
-    Σ_t Σ_ab J_t[a, b] · -ln(J_t[a, b] / Σ_b' J_t[a, b']) / Σ_t Σ_ab J_t[a, b].
+    Σ_t Σ_ab J_t[a, b] · doubt(J_t[a, ·] / Σ_b' J_t[a, b']) / Σ_t Σ_ab J_t[a, b].
     """
     nodes = np.eye(END + 1)[START]
     total = weight = 0.0
@@ -136,8 +146,8 @@ def memoryless_loss(chain: Chain, count: int) -> float:
             np.add.at(after, to, took)
             for m, follows in enumerate((then[to], 1 - then[to])):
                 np.add.at(pairs, (chain.symbol[:, n], chain.symbol[to, m]), took * follows * (to != END))
-        known = pairs.sum(1, keepdims=True)
-        loss = -np.sum(pairs * np.log(np.divide(pairs, known, out=np.ones_like(pairs), where=pairs > 0)))
+        known = pairs.sum(1)
+        loss = np.sum(known * how.doubt(pairs / np.where(known > 0, known, 1)[:, None]))
         settled = len(chain.first) == 1 and np.abs(after - nodes).max() < 1e-9
         alike = count - t if settled else 1  # a stream that has forgotten where it began
         total, weight, nodes = total + alike * loss, weight + alike * pairs.sum(), after

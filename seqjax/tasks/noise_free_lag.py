@@ -8,8 +8,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from seqjax.tasks.scoring import cross_entropy, masked_mean
+from seqjax.tasks.answering import ANSWERS, Outputs
+from seqjax.tasks.scoring import masked_mean
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -18,7 +20,10 @@ MOST_MORE = 100  # 2c: a sequence with more than so many further symbols, one in
 
 
 def noise_free_lag(
-    length: int = 100, variant: Literal["2a", "2b", "2c"] = "2a", distractors: int | None = None
+    length: int = 100,
+    variant: Literal["2a", "2b", "2c"] = "2a",
+    distractors: int | None = None,
+    outputs: Outputs = "softmax",
 ) -> Task:
     """Name at the end the symbol x or y that came at the beginning, T steps ago.
 
@@ -31,9 +36,10 @@ def noise_free_lag(
             distractors, and k is geometric: after q of them each further symbol is e with chance
             1/10. Only x or y is asked for, at the step of e: a memory of q + k + 1 steps.
 
-    Loss: cross-entropy; the paper's is the squared error of sigmoid outputs.
-    Baseline: '2a' ln(2)/p; '2b' ((p - 1) ln(p - 1) + ln 2)/p; '2c' ln 2.
-    Solved: on 99.99 % of the sequences every output's absolute error, after a softmax, is below .25 at
+    Loss: cross-entropy; with outputs='sigmoid' the squared error of sigmoids, as in the paper.
+    Baseline, by cross-entropy: '2a' ln(2)/p; '2b' ((p - 1) ln(p - 1) + ln 2)/p; '2c' ln 2; by squared
+    error: '2a' 1/(2p); '2b' (p - 2 + 1/2)/p; '2c' 1/2.
+    Solved: on 99.99 % of the sequences every output unit's absolute error is below .25 at
     all steps ('2a'), below .25 at the last ('2b'), below .2 ('2c') (the paper: on 10,000 sequences
     in a row). The score is that share.
 
@@ -41,6 +47,7 @@ def noise_free_lag(
         length: T: p in '2a' and '2b', q in '2c'.
         variant: which of the three.
         distractors: '2c': p, how many distractors there are; None for as many as T.
+        outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
 
     Raises:
         UserError: a length below 2, distractors outside '2c' or fewer than 1.
@@ -51,11 +58,12 @@ def noise_free_lag(
         raise UserError(f"distractors={distractors} is of variant='2c' alone; leave it out in {variant!r}")
     if distractors is not None and distractors < 1:
         raise UserError(f"distractors={distractors}; expected at least 1")
-    margin = MARGIN[variant]
+    margin, how = MARGIN[variant], ANSWERS[outputs]
+    coin = float(how.doubt(np.full(2, 0.5)))
 
     def right(outputs: Array, batch: Batch) -> Array:
         wanted = jax.nn.one_hot(batch.targets, outputs.shape[-1])
-        return jnp.max(jnp.abs(jax.nn.softmax(outputs) - wanted), -1) < margin
+        return jnp.max(jnp.abs(how.activity(outputs) - wanted), -1) < margin
 
     def score(outputs: Array, batch: Batch) -> Array:
         if variant == "2c":
@@ -73,27 +81,27 @@ def noise_free_lag(
         names = [*(f"a{n + 1}" for n in range(count)), "e", "b", "x", "y"]
         return Task(
             _sampler_2c(length, count),
-            cross_entropy,
+            how.loss,
             score,
             solved,
             input_size=count + 4,
             output_size=2,
-            baseline=math.log(2),
+            baseline=coin,
             readout="last",
             tokens=True,
             criterion=criterion,
             show=spelled(names, ["x", "y"]),
         )
 
-    unknown = (length - 1) * math.log(length - 1) if variant == "2b" else 0.0
+    unknown = (length - 1) * float(how.doubt(np.full(length - 1, 1 / (length - 1)))) if variant == "2b" else 0.0
     return Task(
         _sampler(length, variant == "2b"),
-        cross_entropy,
+        how.loss,
         score,
         solved,
         input_size=length + 1,
         output_size=length + 1,
-        baseline=(unknown + math.log(2)) / length,
+        baseline=(unknown + coin) / length,
         tokens=True,
         criterion=criterion,
         show=spelled([*(f"a{n + 1}" for n in range(length - 1)), "x", "y"]),
