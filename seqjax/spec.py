@@ -208,6 +208,8 @@ def _fits(value: Any, hint: Any) -> bool:
             fits = isinstance(value, int) and not isinstance(value, bool)
         elif isinstance(origin, type):
             fits = isinstance(value, origin)
+            if fits and origin is tuple and typing.get_args(choice)[1:] == (...,):
+                fits = all(_fits(each, typing.get_args(choice)[0]) for each in value)
         else:
             fits = True
         if fits:
@@ -221,6 +223,8 @@ def _words(hint: Any) -> str:
     for choice in _choices(hint):
         if typing.get_origin(choice) is Literal:
             words += [repr(v) for v in typing.get_args(choice)]
+        elif typing.get_origin(choice) is tuple:
+            words.append(f"a tuple, each {_words(typing.get_args(choice)[0])}")
         else:
             words.append(plain.get(choice, getattr(choice, "__name__", str(choice))))
     return " or ".join(words)

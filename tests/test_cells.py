@@ -276,3 +276,22 @@ def test_the_1997_cell_is_the_default_with_the_forget_gate_held_open(float64):
     without = params._replace(w_x=params.w_x[:, keep], w_h=params.w_h[:, keep], b=params.b[keep])
     xs = noise(4, 6, 3)
     close(unroll(old, without, xs), unroll(new, held, xs))
+
+
+def test_biases_of_single_units():
+    """The 1997 paper's output gates begin with -1, -2, -3: one bias a unit, the forget gates' beside."""
+    cell = spec.build("lstm(hidden=3, output_bias=(-1, -2.5, -3), forget_bias=(0.5, 1, 2))", [cells], Cell)
+    b = np.asarray(cell.init(jax.random.key(0), 2).b)
+    np.testing.assert_array_equal(b, [0, 0, 0, 0.5, 1, 2, 0, 0, 0, -1, -2.5, -3])
+    with pytest.raises(UserError, match="output_bias holds 2 numbers; expected one number, or hidden=3 of them"):
+        spec.build("lstm(hidden=3, output_bias=(-1, -2))", [cells], Cell)
+    with pytest.raises(UserError, match=r"output_bias=.*expected a number or a tuple, each a number"):
+        spec.build("lstm(hidden=1, output_bias=('a',))", [cells], Cell)
+
+
+def test_gates_recurrence_begins_like_the_rest():
+    cell = spec.build(
+        "lstm(hidden=3, full_gate_recurrence=True, recurrent_init='uniform', recurrent_scale=0.2)", [cells], Cell
+    )
+    w = np.asarray(cell.init(jax.random.key(0), 2).w_gates)
+    assert w.shape == (9, 9) and 0.15 < np.abs(w).max() <= 0.2

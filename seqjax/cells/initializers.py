@@ -12,6 +12,7 @@ from seqjax.types import Array, UserError
 
 Recurrent = Literal["orthogonal", "identity", "normal", "uniform"]
 Input = Literal["glorot", "lecun", "normal", "uniform"]
+Bias = float | tuple[float, ...]
 
 
 def recurrent(key: Array, hidden: int, gates: int, kind: Recurrent, scale: float) -> Array:
@@ -62,6 +63,18 @@ def chrono(key: Array, hidden: int, max_lag: float) -> Array:
     gate's bias is -b_f. (Tallec & Ollivier 2018, eq. 16)
     """
     return jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=max_lag - 1.0))
+
+
+def bias(hidden: int, value: Bias) -> Array:
+    """Biases [H]: one number for all units, or a tuple with one for each."""
+    return jnp.broadcast_to(jnp.asarray(value, jnp.result_type(float)), (hidden,))
+
+
+def require_biases(hidden: int, **biases: Bias) -> None:
+    """A tuple of biases holds one for each unit."""
+    for name, value in biases.items():
+        if isinstance(value, tuple) and len(value) != hidden:
+            raise UserError(f"{name} holds {len(value)} numbers; expected one number, or hidden={hidden} of them")
 
 
 def require_width(hidden: int) -> None:

@@ -104,9 +104,9 @@ def lstm(
     full_gate_recurrence: bool = False,
     input_activation: Activation = "tanh",
     output_activation: Activation = "tanh",
-    forget_bias: float = 1.0,
-    input_bias: float = 0.0,
-    output_bias: float = 0.0,
+    forget_bias: initializers.Bias = 1.0,
+    input_bias: initializers.Bias = 0.0,
+    output_bias: initializers.Bias = 0.0,
     max_lag: float | None = None,
     recurrent_init: initializers.Recurrent = "orthogonal",
     recurrent_scale: float = 1.0,
@@ -130,17 +130,21 @@ def lstm(
         peepholes: gates see the cell state through diagonal weights, which begin at zero.
         full_gate_recurrence: gates see the gates of the step before (as in the 1997 paper).
         input_activation, output_activation: φ on the cell's input, ψ on the cell state.
-        forget_bias, input_bias, output_bias: what the gates' biases begin with. Where gates are
-            coupled, the forget gate being 1 - i, its bias is minus the input gate's.
+        forget_bias, input_bias, output_bias: what the gates' biases begin with: a number, or a tuple with
+            one for each unit, as in (-1, -2, -3, -4) for units that join one after the other
+            (Hochreiter & Schmidhuber 1997, section 4). Where gates are coupled, the forget gate being
+            1 - i, its bias is minus the input gate's.
         max_lag: chrono initialization, forget biases log U[1, max_lag - 1] and input biases the
             negative of that, in the place of forget_bias and input_bias. (Tallec & Ollivier 2018)
-        recurrent_init, recurrent_scale: how W_h begins; see `initializers.recurrent`.
+        recurrent_init, recurrent_scale: how W_h and W_gates begin; see `initializers.recurrent`.
         input_init, input_scale: how W_x begins; see `initializers.inputs`.
 
     Raises:
-        UserError: hidden < 1, max_lag <= 2, or coupled gates of which one is missing.
+        UserError: hidden < 1, max_lag <= 2, coupled gates of which one is missing, or a tuple of
+            biases for another number of units.
     """
     initializers.require_width(hidden)
+    initializers.require_biases(hidden, forget_bias=forget_bias, input_bias=input_bias, output_bias=output_bias)
     if coupled and not (forget_gate and input_gate):
         raise UserError("coupled=True ties the forget gate to the input gate; it needs both")
     if max_lag is not None and max_lag <= 2:
@@ -159,24 +163,27 @@ def lstm(
 
     def init(key: Array, input_size: int) -> LSTMParams:
         key_x, key_h, key_lag, key_gates = jax.random.split(key, 4)
-        forget = jnp.full(hidden, forget_bias)
+        forget = initializers.bias(hidden, forget_bias)
         biases = {
-            "i": jnp.full(hidden, input_bias),
+            "i": initializers.bias(hidden, input_bias),
             "f": forget,
             "g": jnp.zeros(hidden),
-            "o": jnp.full(hidden, output_bias),
+            "o": initializers.bias(hidden, output_bias),
         }
         if max_lag is not None:
             lag = initializers.chrono(key_lag, hidden, max_lag)
             biases |= {"f": lag, "i": -lag}
         elif coupled:
             biases["i"] = -forget
+        w_gates = None
+        if full_gate_recurrence:
+            w_gates = initializers.recurrent(key_gates, k * hidden, 1, recurrent_init, recurrent_scale)
         return LSTMParams(
             w_x=initializers.inputs(key_x, input_size, hidden, n, input_init, input_scale),
             w_h=initializers.recurrent(key_h, hidden, n, recurrent_init, recurrent_scale),
             b=jnp.concatenate([biases[block] for block in form.blocks]),
             w_c=jnp.zeros((k, hidden)) if peepholes else None,
-            w_gates=jax.nn.initializers.orthogonal()(key_gates, (k * hidden,) * 2) if full_gate_recurrence else None,
+            w_gates=w_gates,
         )
 
     return Cell(init, initial_carry, bound_step(form))
