@@ -122,8 +122,8 @@ def _tangents(parts: Parts, reverse: bool, primals: tuple, tangents: tuple) -> t
     def body(dot_before: PyTree, now: tuple) -> tuple[PyTree, Array]:
         push, dot_nudge, valid, entering, saved = now
         dot_entering = dot_before if dot_nudge is None else jax.tree.map(jnp.add, dot_before, dot_nudge)
-        dot_a = _from_h(parts, weights, dot_entering[0])
-        dot_after = parts.tangent(weights.rest, entering, saved, dot_entering, dot_a if push is None else push + dot_a)
+        dot_a = _joined(push, parts.product(dot_entering[0], weights.w_h), weights.b.size)
+        dot_after = parts.tangent(weights.rest, entering, saved, dot_entering, dot_a)
         return _kept(valid, dot_after, dot_before)
 
     # To be transposed, a loop has its linear inputs first.
@@ -149,13 +149,16 @@ def _forward(
     weights = parts.weights(params)
     before_loop = jax.default_backend() != "cpu"
 
+    width, reached = weights.b.size, weights.w_x.shape[-1]
+
     def of_x(x: Array) -> Array:
-        return _from_x(parts, weights, x) + weights.b
+        return parts.product(x, weights.w_x) + weights.b[:reached]
 
     def body(before: PyTree, now: tuple) -> tuple[PyTree, tuple[Array, PyTree]]:
         x, push, valid = now
         entering = before if push is None else jax.tree.map(jnp.add, before, push)
-        a = (x if before_loop else of_x(x)) + _from_h(parts, weights, entering[0])
+        from_h = parts.product(entering[0], weights.w_h)
+        a = _joined(x if before_loop else of_x(x), from_h, width, weights.b[reached:])
         after, saved = parts.advance(weights.rest, entering, a)
         after, y = _kept(valid, after, before)
         return after, (y, (entering, saved) if save else None)
@@ -171,6 +174,19 @@ def _from_x(parts: Parts, weights: Weights, x: Array) -> Array:
 def _from_h(parts: Parts, weights: Weights, h: Array) -> Array:
     """h W_h in its columns of a, the others zero."""
     return _widen(parts.product(h, weights.w_h), weights.b.size - weights.w_h.shape[-1], 0)
+
+
+def _joined(from_x: Array | None, from_h: Array, width: int, b: Array | float = 0.0) -> Array:
+    """a [..., N] of its first columns, from x, and its last, from h, to the latter's own of which b is added.
+
+    Slices of joined columns cost nothing. Columns of zeros, to be added, would be written and read.
+    """
+    first = width - from_h.shape[-1]
+    if from_x is None:
+        return _widen(from_h, first, 0)
+    both = from_x.shape[-1] - first
+    columns = from_x[..., :first], from_x[..., first:] + from_h[..., :both], from_h[..., both:] + b
+    return jnp.concatenate([each for each in columns if each.shape[-1]], -1)
 
 
 def _widen(a: Array, left: int, right: int) -> Array:
