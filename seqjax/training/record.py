@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,13 @@ class Lines:
     """A file of JSON lines that is appended to, and can be cut back to a step when a run resumes."""
 
     def __init__(self, path: Path, up_to: int | None) -> None:
-        """Open for appending; keep the whole lines of steps up to `up_to`, or none if None."""
-        kept = [] if up_to is None else [line for line in _whole_lines(path) if json.loads(line)["step"] <= up_to]
+        """Open for appending; keep the whole lines before the first of a step past `up_to`, or none if None.
+
+        What comes behind is written again in the same order, also where a line of a run that stopped
+        earlier stands among it.
+        """
+        kept = [] if up_to is None else takewhile(lambda line: json.loads(line)["step"] <= up_to, _whole_lines(path))
+        kept = list(kept)
         scratch = path.with_name(path.name + ".partial")
         scratch.write_text("".join(kept))
         os.replace(scratch, path)
