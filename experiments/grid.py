@@ -12,6 +12,7 @@ from experiments import command_line
 from experiments.report import show_report
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
+from seqjax.training.lock import hold
 from seqjax.training.record import create, environment
 
 
@@ -59,20 +60,23 @@ def run(
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
-    create(workdir, description, values.resume)
-    with command_line.progress_bar(sum(prepared.config.steps for prepared in programs.values())) as show:
-        before = 0
-        for name, prepared in programs.items():
-            config = prepared.config
+    with hold(workdir):
+        create(workdir, description, values.resume)
+        with command_line.progress_bar(sum(prepared.config.steps for prepared in programs.values())) as show:
+            before = 0
+            for name, prepared in programs.items():
+                config = prepared.config
 
-            def tell(step: int, words: str, what: str = f"{config.cell} {config.task}", before: int = before) -> None:
-                show(before + step, what, words)
+                def tell(
+                    step: int, words: str, what: str = f"{config.cell} {config.task}", before: int = before
+                ) -> None:
+                    show(before + step, what, words)
 
-            train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
-            if after is not None:
-                after(prepared, workdir / name, tell)
-            before += config.steps
-    show_report(workdir)
+                train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
+                if after is not None:
+                    after(prepared, workdir / name, tell)
+                before += config.steps
+        show_report(workdir)
 
 
 def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:

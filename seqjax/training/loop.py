@@ -19,6 +19,7 @@ from seqjax.training import record
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config, build, build_eval_task, check
 from seqjax.training.layout import Kind, Layout, make_layout
+from seqjax.training.lock import hold
 from seqjax.training.program import Program, make_program
 from seqjax.training.record import Records
 from seqjax.training.state import NEVER, RunState
@@ -69,21 +70,22 @@ def train(
             after every evaluation.
 
     Raises:
-        UserError: the directory exists and is not to be continued, is another run's, or is read-only.
+        UserError: the directory exists and is not to be continued, is another run's, is in use by
+            another process, or is read-only; there are checkpoints and none is sound.
     """
     config, layout = prepared.config, prepared.layout
-    record.create(directory, _description(prepared, command), resume)
-    finished = directory / "result.json"
-    if finished.exists():
-        progress(config.steps, "finished before")
-        return json.loads(finished.read_text())
-
-    with contextlib.ExitStack() as stack:
-        seconds, state = _train(prepared, directory, stack, progress)
-    if not config.steps:
-        return None
-    result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
-    record.write_json(finished, result)
+    with hold(directory):
+        record.create(directory, _description(prepared, command), resume)
+        finished = directory / "result.json"
+        if finished.exists():
+            progress(config.steps, "finished before")
+            return json.loads(finished.read_text())
+        with contextlib.ExitStack() as stack:
+            seconds, state = _train(prepared, directory, stack, progress)
+        if not config.steps:
+            return None
+        result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
+        record.write_json(finished, result)
     progress(config.steps, "")
     return record.plain(result)
 

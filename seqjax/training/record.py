@@ -41,7 +41,7 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
             _require_equal(directory, before.get(key), wanted.get(key), flag)
         return
     try:
-        if directory.exists() and any(directory.iterdir()):
+        if directory.exists() and any(path.name != "lock" for path in directory.iterdir()):
             raise UserError(f"{flag}={directory} holds files that are no run's; name another directory")
         directory.mkdir(parents=True, exist_ok=True)
         write_json(config, description)
