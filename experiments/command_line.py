@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from seqjax import UserError
 from seqjax.training import Config
+from seqjax.training.signals import EXIT_STATUS, Preempted
 
 # name -> (how absl reads it, help). The defaults are Config's own unless a script says otherwise.
 CONFIG_FLAGS = {
@@ -88,6 +90,15 @@ def command(script: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", "-m", f"experiments.{script}", *argv])
 
 
+def continued(script: str, argv: Sequence[str], workdir: Path) -> str:
+    """The command that goes on with a run directory, whatever it was called by."""
+    flag, kept = re.compile(r"--?(no)?(workdir|resume)(=.*)?$"), []
+    for before, word in zip(["", *argv], argv):
+        if not flag.match(word) and before not in ("--workdir", "-workdir"):
+            kept.append(word)
+    return command(script, [*kept, f"--workdir={workdir}", "--resume"])
+
+
 def run(
     action: Callable[[flags.FlagValues, Path | str | None, list[str]], None],
     flag_values: flags.FlagValues,
@@ -96,7 +107,8 @@ def run(
     positional: str | None = None,
     shares_cores: Callable[[flags.FlagValues], bool] | None = None,
 ) -> int:
-    """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2.
+    """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2;
+    a run that a signal stopped has status 75.
 
     Args:
         action: called with the parsed flags, the positional argument and the arguments as typed.
@@ -121,6 +133,9 @@ def run(
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Preempted as stopped:
+        print(f"preempted: {stopped}", file=sys.stderr)
+        return EXIT_STATUS
     except KeyboardInterrupt:
         print("interrupted; --resume with the same flags and --workdir continues", file=sys.stderr)
         return 130
