@@ -16,6 +16,7 @@ import jax
 from absl import flags, logging
 from tqdm import tqdm
 
+from experiments.room import lacking
 from seqjax import UserError
 from seqjax.training import Config
 from seqjax.training.signals import EXIT_STATUS, Preempted
@@ -142,6 +143,12 @@ def run(
     except BrokenPipeError:  # what read the output, as `head` does, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if (lack := lacking(error)) is None:
+            raise
+        advice = "what was written before is whole; once there is room, the same --workdir with --resume goes on"
+        print(f"error: {lack}; {advice}", file=sys.stderr)
+        return 2
     finally:
         flag_values.unparse_flags()
     return 0
@@ -198,7 +205,7 @@ def _set_up_jax(several_runs: bool) -> None:
     threads inside a matrix product as well were slower (`experiments.speed` measures it). A single
     run has all threads to itself.
     """
-    logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
+    logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of errors that it raises too
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -31,7 +34,10 @@ class Checkpoints:
     def save(self, step: int, state: PyTree) -> None:
         """Write the state of a step, if it is not there; it counts only once it is complete."""
         if step != self._manager.latest_step():
+            hook = sys.unraisablehook
+            sys.unraisablehook = partial(_but_late_ones, hook)
             self._manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)))
+            sys.unraisablehook = hook  # after an error it stays: late ones are still to come
             seal(self._directory / str(step))
             for sums in self._directory.glob("*.sha256"):
                 if not sums.with_suffix("").exists():  # orbax keeps the newest and takes the others away
@@ -86,3 +92,9 @@ class Checkpoints:
     def close(self) -> None:
         """Release what orbax holds."""
         self._manager.close()
+
+
+def _but_late_ones(hook: Callable[[Any], None], unraisable: Any) -> None:
+    """Leave out what the threads of a save that has failed say of the event loop that ended with it."""
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        hook(unraisable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import jax
 
 from seqjax.training.config import Config
+from seqjax.training.events import Events
 from seqjax.types import UserError
 
 PACKAGES = ("seqjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "numpy")
@@ -98,9 +100,18 @@ def _git(*arguments: str) -> str | None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a file whole or not at all."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     scratch = path.with_name(path.name + ".partial")
-    scratch.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
-    os.replace(scratch, path)
+    try:
+        scratch.write_text(text)
+        os.replace(scratch, path)
+    except OSError:  # no half a file is left where there is no room for a whole one
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def plain(value: Any) -> Any:
@@ -123,9 +134,7 @@ class Lines:
         """
         kept = [] if up_to is None else takewhile(lambda line: json.loads(line)["step"] <= up_to, _whole_lines(path))
         kept = list(kept)
-        scratch = path.with_name(path.name + ".partial")
-        scratch.write_text("".join(kept))
-        os.replace(scratch, path)
+        write_text(path, "".join(kept))
         self.written = {(record["step"], record["run"]) for record in map(json.loads, kept)}
         self._file = path.open("a")
 
@@ -155,34 +164,27 @@ class Records:
     def __init__(self, directory: Path, config: Config, resumed_at: int | None) -> None:
         """Open them; those of a resumed run are cut back to the step of its checkpoint."""
         self._gradients = Lines(directory / "gradients.jsonl", resumed_at)
-        self._metrics, self._events = None, []
+        self._metrics = self._events = None
         if config.steps:
-            from tensorboardX import SummaryWriter
-
             self._metrics = Lines(directory / "metrics.jsonl", resumed_at)
             purge = None if resumed_at is None else resumed_at + 1
             names = [f"seed={run['seed']},learning_rate={run['learning_rate']:g}" for run in config.runs]
-            self._events = [SummaryWriter(str(directory / "tensorboard" / name), purge_step=purge) for name in names]
+            self._events = Events(directory / "tensorboard", names, purge)
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Append to metrics.jsonl and to TensorBoard's events."""
         self._metrics.write(lines)
-        self._tell(lines)
+        self._events.write(lines)
 
     def write_gradients(self, lines: list[dict[str, Any]]) -> None:
         """Append to gradients.jsonl, and the plain numbers to TensorBoard's events."""
         self._gradients.write(lines)
-        self._tell(lines)
-
-    def _tell(self, lines: list[dict[str, Any]]) -> None:
-        if self._events:
-            for line in lines:
-                for name, value in line.items():
-                    if isinstance(value, float) and math.isfinite(value):
-                        self._events[line["run"]].add_scalar(name, value, line["step"])
+        if self._events is not None:
+            self._events.write(lines)
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._gradients, self._metrics, *self._events):
-            if file is not None:
-                file.close()
+        with contextlib.ExitStack() as stack:  # each is closed, also where another cannot be
+            for file in (self._gradients, self._metrics, self._events):
+                if file is not None:
+                    stack.callback(file.close)

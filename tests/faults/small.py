@@ -29,6 +29,23 @@ def trained(directory, config=RUN, **others):
     return train(prepare(config, "map"), directory, command="test", **others)
 
 
+def acting(module, monkeypatch, at, act):
+    """Let the training of a script do something once it has told of a step; a list of the steps told of."""
+    told = []
+
+    def train_and_act(prepared, directory, *, progress, **others):
+        def tell(step, words):
+            told.append(step)
+            progress(step, words)
+            if step == at:
+                act()
+
+        return train(prepared, directory, progress=tell, **others)
+
+    monkeypatch.setattr(module, "train", train_and_act)
+    return told
+
+
 def bits(directory):
     """The bytes of what was recorded and of every array of the last state; the seconds it took left out."""
     checkpoints = Checkpoints(directory / "checkpoints")

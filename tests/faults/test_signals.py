@@ -14,29 +14,15 @@ import small
 
 from experiments import ablation, benchmark, grid, reproduce
 from experiments import train as train_script
-from seqjax.training import train
 from seqjax.training.signals import EXIT_STATUS, Preempted, heeded
 
 TINY = ["--steps=6", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=6", "--checkpoint_every=6"]
 TINY += ["--seeds=1", "--learning_rates=1e-2", "--layout=map"]
 
 
-def struck(module, monkeypatch, number, at):
-    """Let the module's training be sent a signal once it has told of a step; a list of the steps told of."""
-    told = []
-
-    def train_and_strike(prepared, directory, *, progress, **others):
-        def tell(step, words):
-            told.append(step)
-            progress(step, words)
-            if step == at:
-                os.kill(os.getpid(), number)
-                time.sleep(0.05)
-
-        return train(prepared, directory, progress=tell, **others)
-
-    monkeypatch.setattr(module, "train", train_and_strike)
-    return told
+def strike(number):
+    os.kill(os.getpid(), number)
+    time.sleep(0.05)
 
 
 @pytest.fixture
@@ -51,7 +37,7 @@ def test_train_is_stopped_and_told_how_to_go_on(number, tmp_path, monkeypatch, c
     flags = [*TINY, "--cell=lstm(hidden=4)", "--task=parity(length=6, min_length=2)", "--first_seed=1"]
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     with monkeypatch.context() as patch:
-        told = struck(train_script, patch, number, at=2)
+        told = small.acting(train_script, patch, 2, lambda: strike(number))
         assert train_script.main([*flags, f"--workdir={workdir}"]) == EXIT_STATUS == 75
     assert max(told) == 2 and [path.name for path in (workdir / "checkpoints").glob("[0-9]")] == ["2"]
     out, err = capsys.readouterr()
@@ -77,7 +63,7 @@ def test_train_is_stopped_and_told_how_to_go_on(number, tmp_path, monkeypatch, c
 def test_a_grid_is_stopped_and_goes_on(script, flags, tmp_path, monkeypatch, capsys, no_report):
     flags = [*TINY, *flags, "--task=parity(length=6, min_length=2)", f"--workdir={tmp_path / 'run'}"]
     with monkeypatch.context() as patch:
-        struck(grid, patch, signal.SIGTERM, at=4)
+        small.acting(grid, patch, 4, lambda: strike(signal.SIGTERM))
         assert script.main(flags) == EXIT_STATUS
     out, err = capsys.readouterr()
     assert "report:" in out and f"go on with: python -m experiments.{script.__name__.split('.')[-1]} " in err
@@ -92,7 +78,7 @@ def test_a_row_of_a_paper_is_stopped_and_goes_on(tmp_path, monkeypatch, capsys):
     flags = ["--paper=hochreiter1997", f"--rows={row}", "--budget=smoke"]
     flags += [f"--workdir={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}"]
     with monkeypatch.context() as patch:
-        struck(reproduce, patch, signal.SIGTERM, at=10)
+        small.acting(reproduce, patch, 10, lambda: strike(signal.SIGTERM))
         assert reproduce.main(flags) == EXIT_STATUS
     assert f"hochreiter1997/{row} stopped at step 10 of 20" in (err := capsys.readouterr().err)
     assert "go on with: python -m experiments.reproduce --paper=hochreiter1997" in err
