@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax import spec
-from seqjax.training import record
+from seqjax.training import memory, record
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config, build, build_eval_task, check
 from seqjax.training.layout import Kind, Layout, make_layout
@@ -46,7 +46,9 @@ def prepare(config: Config, layout: Kind = "auto") -> Prepared:
     task, model = build(config)
     eval_task = build_eval_task(config, task)
     program = make_program(config, task, eval_task, model)
-    return Prepared(config, task, eval_task, model, program, make_layout(layout, len(config.runs)))
+    placed = make_layout(layout, len(config.runs))
+    memory.require(config, task, eval_task, model, program, placed)
+    return Prepared(config, task, eval_task, model, program, placed)
 
 
 def train(
