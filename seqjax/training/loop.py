@@ -88,7 +88,7 @@ def train(
         finished = directory / "result.json"
         if finished.exists():
             progress(config.steps, "finished before")
-            return json.loads(finished.read_text())
+            return record.read_json(finished)
         with contextlib.ExitStack() as stack:
             seconds, state = _train(prepared, directory, stack, progress, stopping)
         if not config.steps:

@@ -37,7 +37,7 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
     if config.exists():
         if not resume:
             raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
-        before = json.loads(config.read_text())
+        before = read_json(config)
         wanted = json.loads(json.dumps(description))
         for key in ("kind", "config"):
             _require_equal(directory, before.get(key), wanted.get(key), flag)
@@ -98,6 +98,24 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+MALFORMED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # what reading JSON of any form may raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that `write_json` wrote. Raises UserError where it is none any more."""
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+    except MALFORMED as error:
+        raise UserError(f"{path} is damaged ({_first_line(error)}); expected it as it was written") from error
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a file whole or not at all."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
@@ -132,10 +150,12 @@ class Lines:
         What comes behind is written again in the same order, also where a line of a run that stopped
         earlier stands among it.
         """
-        kept = [] if up_to is None else takewhile(lambda line: json.loads(line)["step"] <= up_to, _whole_lines(path))
-        kept = list(kept)
+        try:
+            kept = [] if up_to is None else [*takewhile(lambda line: _place(line)[0] <= up_to, _whole_lines(path))]
+            self.written = set(map(_place, kept))
+        except MALFORMED as error:
+            raise UserError(f"{path} is damaged ({_first_line(error)}); expected lines as they were written") from error
         write_text(path, "".join(kept))
-        self.written = {(record["step"], record["run"]) for record in map(json.loads, kept)}
         self._file = path.open("a")
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
@@ -150,6 +170,11 @@ class Lines:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _place(line: str) -> tuple[int, int]:
+    record = json.loads(line)
+    return int(record["step"]), int(record["run"])
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ import json
 
 import jax
 import numpy as np
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from seqjax.training import Config, prepare, train
 from seqjax.training.checkpoint import Checkpoints
@@ -61,4 +61,10 @@ def bits(directory):
 
 def tries(few, many):
     """Settings of hypothesis: so many examples by default, so many with --all-faults; the same ones every time."""
-    return settings(max_examples=many if THOROUGH else few, deadline=None, derandomize=True, database=None)
+    return settings(
+        max_examples=many if THOROUGH else few,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
