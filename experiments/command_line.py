@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -15,8 +16,10 @@ import jax
 from absl import flags, logging
 from tqdm import tqdm
 
+from experiments.room import lacking
 from seqjax import UserError
 from seqjax.training import Config
+from seqjax.training.signals import EXIT_STATUS, Preempted
 
 # name -> (how absl reads it, help). The defaults are Config's own unless a script says otherwise.
 CONFIG_FLAGS = {
@@ -88,6 +91,15 @@ def command(script: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", "-m", f"experiments.{script}", *argv])
 
 
+def continued(script: str, argv: Sequence[str], workdir: Path) -> str:
+    """The command that goes on with a run directory, whatever it was called by."""
+    flag, kept = re.compile(r"--?(no)?(workdir|resume)(=.*)?$"), []
+    for before, word in zip(["", *argv], argv):
+        if not flag.match(word) and before not in ("--workdir", "-workdir"):
+            kept.append(word)
+    return command(script, [*kept, f"--workdir={workdir}", "--resume"])
+
+
 def run(
     action: Callable[[flags.FlagValues, Path | str | None, list[str]], None],
     flag_values: flags.FlagValues,
@@ -96,7 +108,8 @@ def run(
     positional: str | None = None,
     shares_cores: Callable[[flags.FlagValues], bool] | None = None,
 ) -> int:
-    """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2.
+    """Parse, set JAX up, act; the exit status. A user's mistake is one line on stderr and status 2;
+    a run that a signal stopped has status 75.
 
     Args:
         action: called with the parsed flags, the positional argument and the arguments as typed.
@@ -121,12 +134,21 @@ def run(
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Preempted as stopped:
+        print(f"preempted: {stopped}", file=sys.stderr)
+        return EXIT_STATUS
     except KeyboardInterrupt:
         print("interrupted; --resume with the same flags and --workdir continues", file=sys.stderr)
         return 130
     except BrokenPipeError:  # what read the output, as `head` does, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if (lack := lacking(error)) is None:
+            raise
+        advice = "what was written before is whole; once there is room, the same --workdir with --resume goes on"
+        print(f"error: {lack}; {advice}", file=sys.stderr)
+        return 2
     finally:
         flag_values.unparse_flags()
     return 0
@@ -183,7 +205,7 @@ def _set_up_jax(several_runs: bool) -> None:
     threads inside a matrix product as well were slower (`experiments.speed` measures it). A single
     run has all threads to itself.
     """
-    logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
+    logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of errors that it raises too
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line
-from experiments.report import show_report
+from experiments.preemption import preemptible
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
+from seqjax.training.lock import hold
 from seqjax.training.record import create, environment
 
 
@@ -59,20 +61,21 @@ def run(
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
-    create(workdir, description, values.resume)
-    with command_line.progress_bar(sum(prepared.config.steps for prepared in programs.values())) as show:
-        before = 0
-        for name, prepared in programs.items():
-            config = prepared.config
+    steps = [prepared.config.steps for prepared in programs.values()]
+    chunk = max(min(prepared.config.steps, prepared.config.eval_every) for prepared in programs.values())
+    with hold(workdir), preemptible(kind, argv, workdir, chunk) as stopping:
+        create(workdir, description, values.resume)
+        with command_line.progress_bar(sum(steps)) as show:
+            for number, (name, prepared) in enumerate(programs.items()):
+                what, before = f"{prepared.config.cell} {prepared.config.task}", sum(steps[:number])
+                tell = functools.partial(_tell, show, what, before)
+                train(prepared, workdir / name, command=command, resume=values.resume, progress=tell, stopping=stopping)
+                if after is not None:
+                    after(prepared, workdir / name, tell)
 
-            def tell(step: int, words: str, what: str = f"{config.cell} {config.task}", before: int = before) -> None:
-                show(before + step, what, words)
 
-            train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
-            if after is not None:
-                after(prepared, workdir / name, tell)
-            before += config.steps
-    show_report(workdir)
+def _tell(show: Callable[[int, str, str], None], what: str, before: int, step: int, words: str) -> None:
+    show(before + step, what, words)
 
 
 def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:

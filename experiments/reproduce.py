@@ -32,6 +32,7 @@ from seqjax.report.reproduction import measured, read_results, render, result, v
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, train
 from seqjax.training.record import write_json
+from seqjax.training.signals import Preempted, heeded
 
 FLAGS = flags.FlagValues()
 BUDGETS = ("smoke", "cpu", "full")
@@ -115,14 +116,18 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     config = config_of(row, values.budget, values.data, values.seeds)
     directory = Path(values.workdir) / name / f"{row.name}-{values.budget}"
     prepared = prepare(config, values.layout)
-    with command_line.progress_bar(config.steps) as show:
-        train(
-            prepared,
-            directory,
-            command=command,
-            resume=directory.exists(),
-            progress=lambda step, words: show(step, f"{name}/{row.name}", words),
-        )
+    with heeded(config.eval_every) as stopping, command_line.progress_bar(config.steps) as show:
+        try:
+            train(
+                prepared,
+                directory,
+                command=command,
+                resume=directory.exists(),
+                progress=lambda step, words: show(step, f"{name}/{row.name}", words),
+                stopping=stopping,
+            )
+        except Preempted as stopped:
+            raise Preempted(f"{name}/{row.name} {stopped}; go on with: {command}") from stopped
     (record,) = load(directory)
     found = result(row, name, values.budget, record, command)
     (results / name).mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import sys
 from absl import flags
 
 from experiments import command_line
-from experiments.report import show_report
+from experiments.preemption import preemptible
 from seqjax.training import prepare, train
 
 FLAGS = flags.FlagValues()
@@ -24,13 +24,19 @@ def train_one(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train one program and report."""
     workdir = command_line.workdir_from(values, "train")
     prepared = prepare(command_line.config_from(values), values.layout)
-    with command_line.progress_bar(prepared.config.steps) as show:
-
-        def tell(step: int, words: str) -> None:
-            show(step, "", words)
-
-        train(prepared, workdir, command=command_line.command("train", argv), resume=values.resume, progress=tell)
-    show_report(workdir)
+    chunk = min(prepared.config.steps, prepared.config.eval_every)
+    with (
+        preemptible("train", argv, workdir, chunk) as stopping,
+        command_line.progress_bar(prepared.config.steps) as show,
+    ):
+        train(
+            prepared,
+            workdir,
+            command=command_line.command("train", argv),
+            resume=values.resume,
+            progress=lambda step, words: show(step, "", words),
+            stopping=stopping,
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

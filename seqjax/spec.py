@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 from seqjax.types import UserError
 
 MAX_CHARACTERS = 2000
+LARGEST = 2**53  # no array has so many of anything
 
 
 class Spec(NamedTuple):
@@ -135,6 +136,8 @@ def build(spec: Spec | str, rooms: Sequence[types.ModuleType], kind: type) -> An
         return make(**spec.arguments)
     except UserError as error:
         raise UserError(f"{spec.name}: {error}") from error
+    except (OverflowError, MemoryError) as error:
+        raise UserError(f"{spec}: a number too large to count with ({error})") from error
 
 
 def accepts(spec: Spec, rooms: Sequence[types.ModuleType], argument: str) -> bool:
@@ -155,6 +158,8 @@ def check(spec: Spec, make: Callable[..., Any], given: Sequence[str] = ()) -> No
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     accepted = [k for k, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and k not in given]
     for key, value in spec.arguments.items():
+        if isinstance(value, int) and abs(value) >= LARGEST:
+            raise UserError(f"{spec.name}: {key} is a number of {len(str(value))} digits; expected less than 2^53")
         if key not in accepted:
             if open_ended and key not in given:
                 continue

@@ -14,6 +14,7 @@ from seqjax.cells import initializers
 from seqjax.cells.preparation import PreparedStep
 from seqjax.types import Array, Cell, UserError
 
+LARGEST = 10_000
 Parametrization = Literal["exponential", "cayley"]
 Angles = Literal["henaff", "cayley"]
 
@@ -100,10 +101,12 @@ def orthogonal_rnn(
         input_init, input_scale: how W_x begins; see `initializers.inputs`.
 
     Raises:
-        UserError: hidden < 2.
+        UserError: hidden < 2, or above 10,000.
     """
     if hidden < 2:
         raise UserError(f"hidden={hidden}; expected at least 2, since one unit has nothing to turn")
+    if hidden > LARGEST:
+        raise UserError(f"hidden={hidden}; expected at most {LARGEST}, since W_h is the exponential of a full matrix")
 
     def init(key: Array, input_size: int) -> OrthogonalRNNParams:
         key_x, key_a, key_b = jax.random.split(key, 3)

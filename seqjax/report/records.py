@@ -14,6 +14,8 @@ import numpy as np
 
 from seqjax.types import UserError
 
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
+
 
 class Evaluation(NamedTuple):
     """One line of metrics.jsonl; None where a value was not finite."""
@@ -107,9 +109,12 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
         trained = trained and config["config"].get("steps") != 0
         given, task = config["runs"], config["task"]
         names = {"cell": str(config["config"]["cell"]), "task": str(config["config"]["task"])}
-        numbers = {"length": task.get("length"), "baseline": _number(task.get("baseline"))}
+        numbers = {"length": _whole(task.get("length")), "baseline": _number(task.get("baseline"))}
         seeds = [(int(run["seed"]), float(run.get("learning_rate") or 0)) for run in given]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        parameters = _whole(config.get("parameters"))
+        if not seeds:
+            raise ValueError("no runs")
+    except MALFORMED as error:
         raise UserError(f"{path}: not the configuration of a run ({_words(error)})") from error
     evaluations, note = _lines(directory / "metrics.jsonl", len(seeds), _evaluation)
     probes, note_too = _lines(directory / "gradients.jsonl", len(seeds), _probe)
@@ -117,21 +122,23 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
     ends: dict[str, Any] = {}
     if (directory / "result.json").is_file():
         ends = _json(directory / "result.json")
-        if len(ends.get("runs", ())) != len(seeds):
-            raise UserError(f"{directory / 'result.json'}: {len(ends.get('runs', ()))} runs; expected {len(seeds)}")
+        outcomes = ends.get("runs", [])
+        count = len(outcomes) if isinstance(outcomes, list) else 0
+        if count != len(seeds):
+            raise UserError(f"{directory / 'result.json'}: {count} runs; expected {len(seeds)}")
     try:
         runs = tuple(
             _run(seed, rate, ends["runs"][n] if ends else None, evaluations[n], probes[n], trained)
             for n, (seed, rate) in enumerate(seeds)
         )
-    except (KeyError, TypeError, ValueError) as error:
+        seconds = _number(ends.get("wall_seconds"))
+    except MALFORMED as error:
         raise UserError(f"{directory / 'result.json'}: not the result of a run ({_words(error)})") from error
     notes = [text for text in (note, note_too) if text]
     if trained and not ends:
         notes.append(f"{names['cell']} on {names['task']}: unfinished at step {max(run.steps for run in runs)}")
-    seconds = _number(ends.get("wall_seconds"))
     flow = _json(directory / "flow.json") if (directory / "flow.json").is_file() else {}
-    return Record(directory, **names, **numbers, runs=runs, parameters=config.get("parameters"),
+    return Record(directory, **names, **numbers, runs=runs, parameters=parameters,
                   wall_seconds=seconds, config=config, notes=tuple(notes), flow=flow)  # fmt: skip
 
 
@@ -144,7 +151,8 @@ def _run(
     trained: bool,
 ) -> Run:
     if end is not None:
-        return Run(seed, rate, str(end["status"]), int(end["steps"]), end.get("solved_at"), end.get("diverged_at"),
+        at = [_whole(end.get(name)) for name in ("solved_at", "diverged_at")]
+        return Run(seed, rate, str(end["status"]), int(end["steps"]), *at,
                    _number(end["loss"]), _number(end["score"]), evaluations, probes)  # fmt: skip
     last = evaluations[-1] if evaluations else Evaluation(0, None, None, None, None)
     status = "unfinished" if trained else "untrained"
@@ -152,12 +160,12 @@ def _run(
 
 
 def _evaluation(line: dict[str, Any]) -> Evaluation:
-    return Evaluation(line["step"], *(_number(line.get(name)) for name in Evaluation._fields[1:]))
+    return Evaluation(int(line["step"]), *(_number(line.get(name)) for name in Evaluation._fields[1:]))
 
 
 def _probe(line: dict[str, Any]) -> Probe:
     others = [_arrays(line.get(name, {})) for name in Probe._fields[3:]]
-    return Probe(line["step"], _arrays(line["log10_norm"]), _number(line.get("first_to_last")), *others)
+    return Probe(int(line["step"]), _arrays(line["log10_norm"]), _number(line.get("first_to_last")), *others)
 
 
 def _arrays(named: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -184,7 +192,7 @@ def _lines(path: Path, runs: int, read: Callable[[dict[str, Any]], Any]) -> tupl
             if not 0 <= record["run"] < runs:
                 raise ValueError(f"run {record['run']} of {runs}")
             found[record["run"]][int(record["step"])] = read(record)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             if number == len(lines):  # no line end after it: the writer was stopped
                 return _by_step(found), f"{path.parent.name}/{path.name}: the last line is cut short and left out"
             raise UserError(f"{path}, line {number}: not a record ({_words(error)})") from error
@@ -204,7 +212,7 @@ def _same_length(path: Path, probes: list[tuple[Probe, ...]]) -> None:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no JSON object; expected {{...}}")
@@ -216,6 +224,10 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _whole(value: int | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _number(value: float | None) -> float | None:

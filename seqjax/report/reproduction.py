@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax.papers.row import MEASURES, SOURCES, Paper, Row
-from seqjax.report.records import Record, Run
+from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
 
 RESAMPLES = 10_000
@@ -116,15 +116,32 @@ def read_results(directory: Path) -> tuple[dict[tuple[str, str, str], dict[str, 
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             key = content["paper"], content["row"], content["budget"]
-            runs, _ = content["runs"], content["config"]["batch_size"]
-            at_best = [run for run in runs if run["learning_rate"] == content["best_learning_rate"]]
-            if not at_best or any({"status", "solved_at", "loss", "score"} - run.keys() for run in at_best):
-                raise ValueError("its runs are not whole")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            bad.append(f"{path.parent.name}/{path.name} cannot be read ({error}); it is left as it is and not counted")
+            _require_whole(content)
+        except (OSError, *MALFORMED) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            bad.append(f"{path.parent.name}/{path.name} cannot be read ({reason}); it is left as it is and not counted")
             continue
         found[key] = content
     return found, bad
+
+
+def _require_whole(content: dict[str, Any]) -> None:
+    """Raise ValueError or KeyError where something that the page is made of is missing or of another kind."""
+    config, device = content["config"], content["environment"]["device"]
+    at_best = [run for run in content["runs"] if run["learning_rate"] == content["best_learning_rate"]]
+    if not at_best or any({"status", "solved_at", "loss", "score"} - run.keys() for run in at_best):
+        raise ValueError("its runs are not whole")
+    numbers = [config[name] for name in ("batch_size", "steps", "seeds")] + [device["count"]]
+    perhaps = [content["wall_seconds"], *(run[name] for run in at_best for name in ("solved_at", "loss", "score"))]
+    for value in (*numbers, *(value for value in perhaps if value is not None)):
+        if not isinstance(value, (int, float)) or abs(value) > 1e300:
+            raise ValueError(f"{value!r:.40} in the place of a number")
+    texts = [content[name] for name in ("paper", "row", "budget")] + [device["kind"]]
+    for value in (*texts, *(run["status"] for run in at_best)):
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r:.40} in the place of a text")
+    if not isinstance(config["learning_rates"], list):
+        raise ValueError("no list of learning rates")
 
 
 HEADINGS = (

@@ -49,8 +49,11 @@ def associative_recall(pairs: int = 4, keys: int = 26, values: int = 10) -> Task
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.99
 
-    letters = string.ascii_lowercase if keys <= 26 else [f"k{n}" for n in range(keys)]
-    digits = [str(n) for n in range(values)]
+    def name(token: int) -> str:
+        if token < keys:
+            return string.ascii_lowercase[token] if keys <= 26 else f"k{token}"
+        return "?" if token == keys + values else str(token - keys)
+
     return Task(
         sample,
         cross_entropy,
@@ -62,5 +65,5 @@ def associative_recall(pairs: int = 4, keys: int = 26, values: int = 10) -> Task
         readout="last",
         tokens=True,
         criterion="99 % of the sequences right",
-        show=spelled([*letters[:keys], *digits, "?"], digits),
+        show=spelled(name, str),
     )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.tasks.scoring import cross_entropy, sequence_accuracy
-from seqjax.tasks.showing import spelled
+from seqjax.tasks.showing import numbered, spelled
 from seqjax.types import Array, Batch, Task, UserError
 
 
@@ -81,5 +81,5 @@ def copy_memory(
         baseline=tokens * math.log(symbols) / mean,
         tokens=True,
         criterion="99 % of the sequences repeated without a mistake",
-        show=spelled(["_", *(str(n + 1) for n in range(symbols)), "?"]),
+        show=spelled(numbered(symbols)),
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.tasks.scattering import scatter
 from seqjax.tasks.scoring import cross_entropy, sequence_accuracy
-from seqjax.tasks.showing import spelled
+from seqjax.tasks.showing import numbered, spelled
 from seqjax.types import Array, Batch, Task, UserError
 
 
@@ -50,7 +50,6 @@ def denoising(length: int = 100, symbols: int = 9, tokens: int = 10) -> Task:
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.99
 
-    names = [str(n + 1) for n in range(symbols)]
     return Task(
         sample,
         cross_entropy,
@@ -61,5 +60,5 @@ def denoising(length: int = 100, symbols: int = 9, tokens: int = 10) -> Task:
         baseline=math.log(symbols),
         tokens=True,
         criterion="99 % of the sequences answered without a mistake",
-        show=spelled(["_", *names, "?"], names),
+        show=spelled(numbered(symbols), lambda answer: str(answer + 1)),
     )

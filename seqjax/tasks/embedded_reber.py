@@ -19,6 +19,8 @@ from seqjax.tasks.grammar import (
 )
 from seqjax.types import Array, Batch, Task, UserError
 
+LONGEST = 10_000
+
 
 def embedded_reber(longest: int = 50, outputs: Outputs = "softmax") -> Task:
     """Strings of the embedded Reber grammar; at every step the next symbol is asked for.
@@ -41,10 +43,12 @@ def embedded_reber(longest: int = 50, outputs: Outputs = "softmax") -> Task:
         outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
 
     Raises:
-        UserError: longest is below 9, the shortest string.
+        UserError: longest is below 9, the shortest string, or above 10,000.
     """
     if longest < SHORTEST:
         raise UserError(f"longest={longest}; expected at least {SHORTEST}, the shortest string")
+    if longest > LONGEST:
+        raise UserError(f"longest={longest}; expected at most {LONGEST}: the table of chances has a row a step")
     strings, how = chain(longest), ANSWERS[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:

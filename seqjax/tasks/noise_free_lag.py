@@ -78,7 +78,6 @@ def noise_free_lag(
     criterion = f"every output's error below {margin:g} {where} on 99.99 % of the sequences"
     if variant == "2c":
         count = length if distractors is None else distractors
-        names = [*(f"a{n + 1}" for n in range(count)), "e", "b", "x", "y"]
         return Task(
             _sampler_2c(length, count),
             how.loss,
@@ -90,7 +89,7 @@ def noise_free_lag(
             readout="last",
             tokens=True,
             criterion=criterion,
-            show=spelled(names, ["x", "y"]),
+            show=spelled(lambda n: f"a{n + 1}" if n < count else "ebxy"[n - count], "xy"),
         )
 
     unknown = (length - 1) * float(how.doubt(np.full(length - 1, 1 / (length - 1)))) if variant == "2b" else 0.0
@@ -104,7 +103,7 @@ def noise_free_lag(
         baseline=(unknown + coin) / length,
         tokens=True,
         criterion=criterion,
-        show=spelled([*(f"a{n + 1}" for n in range(length - 1)), "x", "y"]),
+        show=spelled(lambda n: f"a{n + 1}" if n < length - 1 else "xy"[n - length + 1]),
     )
 
 

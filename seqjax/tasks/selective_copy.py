@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.tasks.scattering import scatter
 from seqjax.tasks.scoring import accuracy, cross_entropy
-from seqjax.tasks.showing import spelled
+from seqjax.tasks.showing import numbered, spelled
 from seqjax.types import Array, Batch, Task, UserError
 
 
@@ -48,7 +48,6 @@ def selective_copy(length: int = 100, symbols: int = 14, tokens: int = 16) -> Ta
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.99
 
-    names = [str(n + 1) for n in range(symbols)]
     return Task(
         sample,
         cross_entropy,
@@ -59,5 +58,5 @@ def selective_copy(length: int = 100, symbols: int = 14, tokens: int = 16) -> Ta
         baseline=math.log(symbols),
         tokens=True,
         criterion="99 % of the symbols right",
-        show=spelled(["_", *names, "?"], names),
+        show=spelled(numbered(symbols), lambda answer: str(answer + 1)),
     )

@@ -25,8 +25,7 @@ def show(task: Task, batch: Batch, number: int) -> str:
     if task.show is not None:
         return task.show(batch, number)
     if task.tokens:
-        names = [str(n) for n in range(max(task.input_size, task.output_size))]
-        return spelled(names)(batch, number)
+        return spelled(str)(batch, number)
     steps = length(batch, number)
     inputs, asked = np.asarray(batch.inputs)[:steps, number], targets(batch, number)
     if inputs.shape[1] > MOST_COLUMNS:
@@ -35,15 +34,29 @@ def show(task: Task, batch: Batch, number: int) -> str:
     return _with_targets(columns, asked, _number)
 
 
-def spelled(inputs: Sequence[str], answers: Sequence[str] | None = None) -> Show:
-    """A `show` for tokens: what each input is called, and each answer (as the inputs where not given)."""
+Names = Sequence[str] | Callable[[int], str]
+
+
+def spelled(inputs: Names, answers: Names | None = None) -> Show:
+    """A `show` for tokens: what each input is called, and each answer (as the inputs where not given).
+
+    Names are a sequence, or a function where there can be many.
+    """
+
+    def called(names: Names, token: object) -> str:
+        return names(int(token)) if callable(names) else names[int(token)]
 
     def shown(batch: Batch, number: int) -> str:
         steps = length(batch, number)
-        columns = {"input": [inputs[int(token)] for token in np.asarray(batch.inputs)[:steps, number]]}
-        return _with_targets(columns, targets(batch, number), lambda answer: (answers or inputs)[int(answer)])
+        columns = {"input": [called(inputs, token) for token in np.asarray(batch.inputs)[:steps, number]]}
+        return _with_targets(columns, targets(batch, number), lambda answer: called(answers or inputs, answer))
 
     return shown
+
+
+def numbered(count: int, first: str = "_", last: str = "?") -> Callable[[int], str]:
+    """Names of tokens 0 ... count + 1: `first`, the numbers from 1 to count, `last`."""
+    return lambda token: first if token == 0 else last if token == count + 1 else str(token)
 
 
 def length(batch: Batch, number: int) -> int:

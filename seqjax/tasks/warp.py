@@ -13,6 +13,7 @@ from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
 DUMMY = 0
+MOST_STEPS = 1_000_000
 
 
 def warp(
@@ -54,6 +55,8 @@ def warp(
         raise UserError(f"length={length}; expected at least 2")
     if not 1 <= warping < length:
         raise UserError(f"warping={warping}; expected from 1 to below length={length}")
+    if variant == "variable" and length > MOST_STEPS:
+        raise UserError(f"length={length}; expected at most {MOST_STEPS}: the baseline is a sum over the steps")
     if symbols < 3:
         raise UserError(f"symbols={symbols}; expected at least 3")
 
@@ -90,7 +93,7 @@ def warp(
         baseline=_baseline(length, warping, variant, padding, symbols),
         tokens=True,
         criterion="99.9 % of the steps answered right",
-        show=spelled(["_", *(chr(ord("a") + n) if symbols <= 26 else str(n + 1) for n in range(symbols))]),
+        show=spelled(lambda n: "_" if n == DUMMY else chr(ord("a") + n - 1) if symbols <= 26 else str(n)),
     )
 
 
@@ -106,9 +109,10 @@ def _baseline(length: int, warping: int, variant: str, padding: bool, symbols: i
         asked = (length - 1) // warping if padding else length - warping
         return asked * guess / length
     if padding:  # a renewal process: u_t is the chance that a character begins at step t
-        begins = [1.0]
+        begins, latest = [1.0], 1.0
         for t in range(1, length):
-            begins.append(sum(begins[max(0, t - warping) : t]) / warping)
+            begins.append(latest / warping)
+            latest += begins[t] - (begins[t - warping] if t >= warping else 0.0)
         return guess * sum(begins[1:]) / length
     total = 0.0
     for t in range(length):

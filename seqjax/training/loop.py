@@ -15,12 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax import spec
-from seqjax.training import record
+from seqjax.training import memory, record
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config, build, build_eval_task, check
 from seqjax.training.layout import Kind, Layout, make_layout
+from seqjax.training.lock import hold
 from seqjax.training.program import Program, make_program
 from seqjax.training.record import Records
+from seqjax.training.signals import Preempted
 from seqjax.training.state import NEVER, RunState
 from seqjax.types import Model, PyTree, Task
 
@@ -44,7 +46,9 @@ def prepare(config: Config, layout: Kind = "auto") -> Prepared:
     task, model = build(config)
     eval_task = build_eval_task(config, task)
     program = make_program(config, task, eval_task, model)
-    return Prepared(config, task, eval_task, model, program, make_layout(layout, len(config.runs)))
+    placed = make_layout(layout, len(config.runs))
+    memory.require(config, task, eval_task, model, program, placed)
+    return Prepared(config, task, eval_task, model, program, placed)
 
 
 def train(
@@ -54,6 +58,7 @@ def train(
     command: str,
     resume: bool = False,
     progress: Progress = lambda step, words: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any] | None:
     """Train, evaluate and probe; write everything to the run directory; give what result.json holds.
 
@@ -67,29 +72,39 @@ def train(
             bit for bit, on a CPU, to those of a run that was never interrupted.
         progress: called with the step reached and a few words, once the directory is there and
             after every evaluation.
+        stopping: asked before every chunk of eval_every steps; where it is true, a checkpoint is written
+            and the run left as it is, for --resume.
 
     Raises:
-        UserError: the directory exists and is not to be continued, is another run's, or is read-only.
+        Preempted: `stopping` was true.
+        UserError: the directory exists and is not to be continued, is another run's, is in use by
+            another process, or is read-only; there are checkpoints and none is sound.
     """
     config, layout = prepared.config, prepared.layout
-    record.create(directory, _description(prepared, command), resume)
-    finished = directory / "result.json"
-    if finished.exists():
-        progress(config.steps, "finished before")
-        return json.loads(finished.read_text())
-
-    with contextlib.ExitStack() as stack:
-        seconds, state = _train(prepared, directory, stack, progress)
-    if not config.steps:
-        return None
-    result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
-    record.write_json(finished, result)
+    if stopping():
+        raise Preempted("stopped before its first step")
+    with hold(directory):
+        record.create(directory, _description(prepared, command), resume)
+        finished = directory / "result.json"
+        if finished.exists():
+            progress(config.steps, "finished before")
+            return record.read_json(finished)
+        with contextlib.ExitStack() as stack:
+            seconds, state = _train(prepared, directory, stack, progress, stopping)
+        if not config.steps:
+            return None
+        result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
+        record.write_json(finished, result)
     progress(config.steps, "")
     return record.plain(result)
 
 
 def _train(
-    prepared: Prepared, directory: Path, stack: contextlib.ExitStack, progress: Progress
+    prepared: Prepared,
+    directory: Path,
+    stack: contextlib.ExitStack,
+    progress: Progress,
+    stopping: Callable[[], bool],
 ) -> tuple[float, RunState]:
     """The loop over chunks; the stack closes the files, also where an error ends it."""
     config, program, layout = prepared.config, prepared.program, prepared.layout
@@ -112,6 +127,9 @@ def _train(
     if done == 0:
         files.write_gradients(_probed(probe, state, program, layout, going))
     while done < config.steps and going.any():
+        if stopping():
+            checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
+            raise Preempted(f"stopped at step {done} of {config.steps}, with a checkpoint")
         steps = min(config.eval_every, config.steps - done)
         state, measured = chunk(state, jnp.asarray(steps, jnp.int32), program.data)
         done += steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -10,12 +11,14 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from seqjax.training.config import Config
+from seqjax.training.events import Events
 from seqjax.types import UserError
 
 PACKAGES = ("seqjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "numpy")
@@ -34,13 +37,13 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
     if config.exists():
         if not resume:
             raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
-        before = json.loads(config.read_text())
+        before = read_json(config)
         wanted = json.loads(json.dumps(description))
         for key in ("kind", "config"):
             _require_equal(directory, before.get(key), wanted.get(key), flag)
         return
     try:
-        if directory.exists() and any(directory.iterdir()):
+        if directory.exists() and any(path.name != "lock" for path in directory.iterdir()):
             raise UserError(f"{flag}={directory} holds files that are no run's; name another directory")
         directory.mkdir(parents=True, exist_ok=True)
         write_json(config, description)
@@ -95,11 +98,38 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+MALFORMED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # what reading JSON of any form may raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that `write_json` wrote. Raises UserError where it is none any more."""
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+    except MALFORMED as error:
+        raise UserError(f"{path} is damaged ({_first_line(error)}); expected it as it was written") from error
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a file whole or not at all."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     scratch = path.with_name(path.name + ".partial")
-    scratch.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
-    os.replace(scratch, path)
+    try:
+        scratch.write_text(text)
+        os.replace(scratch, path)
+    except OSError:  # no half a file is left where there is no room for a whole one
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def plain(value: Any) -> Any:
@@ -115,12 +145,17 @@ class Lines:
     """A file of JSON lines that is appended to, and can be cut back to a step when a run resumes."""
 
     def __init__(self, path: Path, up_to: int | None) -> None:
-        """Open for appending; keep the whole lines of steps up to `up_to`, or none if None."""
-        kept = [] if up_to is None else [line for line in _whole_lines(path) if json.loads(line)["step"] <= up_to]
-        scratch = path.with_name(path.name + ".partial")
-        scratch.write_text("".join(kept))
-        os.replace(scratch, path)
-        self.written = {(record["step"], record["run"]) for record in map(json.loads, kept)}
+        """Open for appending; keep the whole lines before the first of a step past `up_to`, or none if None.
+
+        What comes behind is written again in the same order, also where a line of a run that stopped
+        earlier stands among it.
+        """
+        try:
+            kept = [] if up_to is None else [*takewhile(lambda line: _place(line)[0] <= up_to, _whole_lines(path))]
+            self.written = set(map(_place, kept))
+        except MALFORMED as error:
+            raise UserError(f"{path} is damaged ({_first_line(error)}); expected lines as they were written") from error
+        write_text(path, "".join(kept))
         self._file = path.open("a")
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
@@ -137,6 +172,11 @@ class Lines:
         self._file.close()
 
 
+def _place(line: str) -> tuple[int, int]:
+    record = json.loads(line)
+    return int(record["step"]), int(record["run"])
+
+
 def _whole_lines(path: Path) -> list[str]:
     if not path.exists():
         return []
@@ -149,34 +189,27 @@ class Records:
     def __init__(self, directory: Path, config: Config, resumed_at: int | None) -> None:
         """Open them; those of a resumed run are cut back to the step of its checkpoint."""
         self._gradients = Lines(directory / "gradients.jsonl", resumed_at)
-        self._metrics, self._events = None, []
+        self._metrics = self._events = None
         if config.steps:
-            from tensorboardX import SummaryWriter
-
             self._metrics = Lines(directory / "metrics.jsonl", resumed_at)
             purge = None if resumed_at is None else resumed_at + 1
             names = [f"seed={run['seed']},learning_rate={run['learning_rate']:g}" for run in config.runs]
-            self._events = [SummaryWriter(str(directory / "tensorboard" / name), purge_step=purge) for name in names]
+            self._events = Events(directory / "tensorboard", names, purge)
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Append to metrics.jsonl and to TensorBoard's events."""
         self._metrics.write(lines)
-        self._tell(lines)
+        self._events.write(lines)
 
     def write_gradients(self, lines: list[dict[str, Any]]) -> None:
         """Append to gradients.jsonl, and the plain numbers to TensorBoard's events."""
         self._gradients.write(lines)
-        self._tell(lines)
-
-    def _tell(self, lines: list[dict[str, Any]]) -> None:
-        if self._events:
-            for line in lines:
-                for name, value in line.items():
-                    if isinstance(value, float) and math.isfinite(value):
-                        self._events[line["run"]].add_scalar(name, value, line["step"])
+        if self._events is not None:
+            self._events.write(lines)
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._gradients, self._metrics, *self._events):
-            if file is not None:
-                file.close()
+        with contextlib.ExitStack() as stack:  # each is closed, also where another cannot be
+            for file in (self._gradients, self._metrics, self._events):
+                if file is not None:
+                    stack.callback(file.close)

@@ -1,0 +1,112 @@
+"""What a program must hold at least, from its shapes alone, against the memory that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from seqjax.training.config import Config
+from seqjax.training.layout import Layout
+from seqjax.training.program import Program
+from seqjax.types import Batch, Model, PyTree, Task, UserError
+
+CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+ADVICE = {
+    "state": "a smaller cell, or fewer seeds and learning rates",
+    "batch": "shorter sequences, or a smaller --batch_size",
+    "gradient": "shorter sequences, a smaller --batch_size, or --strategy=checkpointed",
+    "evaluation": "shorter sequences, or a smaller --eval_size",
+}
+
+
+def at_hand() -> int:
+    """Bytes of a device's memory; on a CPU all of the machine's, or what the process's group may have."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return int((device.memory_stats() or {}).get("bytes_limit", 2**63))
+    bounds = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in CGROUPS:
+        with contextlib.suppress(OSError, ValueError):  # not there, or 'max'
+            bounds.append(int(Path(path).read_text()))
+    return min(bounds)
+
+
+def require(config: Config, task: Task, eval_task: Task, model: Model, program: Program, layout: Layout) -> None:
+    """Refuse, before anything of its size is made, what memory cannot hold.
+
+    Counted are parameters, optimizer and gradients, a batch and what the gradient keeps of it (the
+    residuals of jax.vjp), and a batch of evaluation with its outputs, for the runs that a device
+    holds and works on at a time. XLA's own temporaries come on top, so that what is refused could
+    not have run; what is not refused may still be too large.
+
+    Raises:
+        UserError: the estimate, what of it is largest, and what would make it smaller.
+    """
+    on_cpu, devices = jax.devices()[0].platform == "cpu", len(jax.devices()) if layout.kind == "sharded" else 1
+    held = len(config.runs) if on_cpu else -(-len(config.runs) // devices)
+    at_once = held if layout.kind == "vmap" or not on_cpu else min(devices, held)
+    there = at_hand()
+
+    def check(**parts: float) -> None:
+        if sum(parts.values()) > there:
+            largest = max(parts, key=parts.__getitem__)
+            each = ", ".join(f"{name} {_words(size)}" for name, size in parts.items())
+            raise UserError(
+                f"--cell={config.cell!r} on --task={config.task!r} needs at least {_words(sum(parts.values()))} of "
+                f"memory ({each}), and there are {_words(there)}; expected {ADVICE[largest]}"
+            )
+
+    run = _shapes(program.init, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "float32", "bool")))
+    params, state = size(run.params), held * size(run) + at_once * size(run.params)
+    check(state=state)
+    batch, asked = (
+        _shapes(lambda key, one=one, count=count: one.sample(key, count), jax.eval_shape(lambda: jax.random.key(0)))
+        for one, count in ((task, config.batch_size), (eval_task, config.eval_size))
+    )
+    check(state=state, batch=at_once * size(batch))
+    answers = _shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
+    check(state=state, evaluation=at_once * (size(asked) + size(answers)))
+    sequence_steps = math.prod(batch.inputs.shape[:2])
+    if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
+        kept = size(_shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))
+        check(state=state, batch=at_once * size(batch), gradient=at_once * kept)
+
+
+def _residuals(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:
+    return jax.vjp(lambda p: task.loss(model.apply(p, batch.inputs, batch.lengths)[0], batch), params)[1]
+
+
+def size(tree: PyTree) -> int:
+    """Bytes of all arrays, of shapes alone too; numbers of 64 bits are counted as the 32 that they will have."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
+    return sum(math.prod(leaf.shape) * min(leaf.dtype.itemsize, 4) for leaf in leaves)
+
+
+def _shapes(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
+    """Shapes of the results; where the steps are more than 32 bits can count, with 64."""
+    try:
+        with warnings.catch_warnings():  # of 64 bits that are cut to 32
+            warnings.simplefilter("ignore")
+            return jax.eval_shape(function, *arguments)
+    except (OverflowError, ValueError) as error:
+        if isinstance(error, ValueError) and "overflow" not in str(error):
+            raise
+        try:
+            with jax.enable_x64(True):
+                return jax.eval_shape(function, *arguments)
+        except (OverflowError, TypeError, ValueError) as again:
+            raise UserError(f"sizes beyond what can be counted: {str(again).splitlines()[0]}") from again
+
+
+def _words(size: float) -> str:
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+    return f"{size:.3g} PB"

@@ -1,0 +1,64 @@
+"""A run that turns to NaN or infinity among several in one program: not a bit of the others changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from seqjax.training import prepare
+from seqjax.training.loop import initialize
+from seqjax.training.state import NEVER
+
+BAD = 1  # which of the four runs
+
+
+def chunks(prepared, spoil):
+    """Three chunks of the program and a probe, the parameters of one run spoiled before; as bytes, run by run.
+
+    What is compared is one and the same compiled program, once with sound parameters in that place.
+    """
+    layout, data = prepared.layout, prepared.program.data
+    place = int(np.flatnonzero(layout.slots == BAD)[0])
+    state = initialize(prepared)
+    spoiled = jax.tree.map(lambda leaf: np.array(leaf), state.params)
+    for leaf in jax.tree.leaves(spoiled):
+        leaf[place] = spoil(leaf[place])
+    state, seen = state.replace(params=spoiled), []
+    for _ in range(3):
+        state, metrics = prepared.chunk(state, jnp.asarray(2, jnp.int32), data)
+        seen.append(metrics)
+    seen += [state, prepared.look(state, data).norms.log10_norm]
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(seen))]
+    runs = {
+        int(slot): [leaf[place].tobytes() for leaf in leaves] for place, slot in enumerate(layout.slots) if slot >= 0
+    }
+    return runs, np.asarray(state.diverged_at)[place]
+
+
+SPOILS = {
+    "NaN in every number": lambda leaf: np.full_like(leaf, np.nan),
+    "infinity in every number": lambda leaf: np.full_like(leaf, np.inf),
+    "one NaN": lambda leaf: np.where(np.arange(leaf.size).reshape(leaf.shape) == 0, np.nan, leaf).astype(leaf.dtype),
+    "numbers that overflow": lambda leaf: np.full_like(leaf, 3e38),
+}
+LONG = [("vmap", "deer"), ("map", "deer"), ("vmap", "checkpointed"), ("sharded", "auto")]
+CASES = [("vmap", "auto"), ("map", "auto"), *(pytest.param(*each, marks=pytest.mark.long) for each in LONG)]
+
+
+@pytest.mark.parametrize("layout, strategy", CASES)
+def test_the_others_are_equal_bit_for_bit(layout, strategy, record_property):
+    config = small.RUN._replace(learning_rates=(1e-2, 3e-2), strategy=strategy, stop_when_solved=False)
+    prepared = prepare(config, layout)
+    programs = prepared.layout.over(prepared.program.chunk), prepared.layout.over(prepared.program.probe)
+    prepared = type("", (), dict(prepared._asdict(), chunk=programs[0], look=programs[1]))
+    sound, at = chunks(prepared, lambda leaf: leaf)
+    assert at == NEVER
+    for what, spoil in SPOILS.items():
+        found, at = chunks(prepared, spoil)
+        assert at == 1 or what == "numbers that overflow", what
+        assert found[BAD] != sound[BAD], what
+        assert {run: value for run, value in found.items() if run != BAD} == {
+            run: value for run, value in sound.items() if run != BAD
+        }, what
+    record_property("divergences beside sound runs", len(SPOILS))

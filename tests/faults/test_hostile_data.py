@@ -1,0 +1,214 @@
+"""Hostile data: whatever a file of a data set holds, a task comes of it or one line; nothing in it is ever run."""
+
+import json
+import pickle
+import shutil
+import tempfile
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import small
+from hypothesis import given
+from hypothesis import strategies as st
+from test_data import image_files, own_cache  # noqa: F401  (a fixture of every test)
+
+from seqjax.data.penn_treebank import penn_treebank
+from seqjax.data.piano_rolls import piano_rolls
+from seqjax.data.pixel_images import pixel_images
+from seqjax.types import Task, UserError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 2, 3), np.uint8).tolist()
+ROWS = {
+    "pixel_images": {"image": IMAGES, "label": [0, 1, 2, 0, 1, 2]},
+    "piano_rolls": {"notes": [[[60, 64], [], [108]], [[21], [21, 60]], [[60], [60]]]},
+    "penn_treebank": {"text": ["a b <unk>", "", "b a a"]},
+}
+LOADERS = {
+    "pixel_images": lambda data: pixel_images(data=data),
+    "piano_rolls": lambda data: piano_rolls(data=data, tested_on="test"),
+    "penn_treebank": lambda data: penn_treebank(data=data),
+}
+ENDINGS = ["parquet", "jsonl", "json", "csv", "arrow"]
+HARM = st.lists(
+    st.one_of(
+        st.tuples(st.just("flip"), st.floats(0, 1, exclude_max=True), st.integers(0, 7)),
+        st.tuples(st.just("cut"), st.floats(0, 1), st.just(0)),
+        st.tuples(st.just("put"), st.floats(0, 1), st.binary(min_size=1, max_size=12)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+class Trap:
+    """A pickle that leaves a mark where it is loaded."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+def written(path, rows):
+    """The rows in the form that the file's ending says."""
+    if path.suffix in (".parquet", ".arrow"):
+        table = pa.table(rows)
+        if path.suffix == ".parquet":
+            pq.write_table(table, path)
+        else:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+                writer.write_table(table)
+    elif path.suffix == ".csv":
+        lines = [",".join(json.dumps(json.dumps(value)) for value in row) for row in zip(*rows.values())]
+        path.write_text("\n".join([",".join(rows), *lines]))
+    else:
+        path.write_text("\n".join(json.dumps(dict(zip(rows, row))) for row in zip(*rows.values())))
+    return path.read_bytes()
+
+
+def harmed(content, harm):
+    content = bytearray(content)
+    for kind, where, what in harm:
+        place = int(where * len(content))
+        if kind == "cut":
+            del content[place:]
+        elif kind == "put":
+            content[place : place + len(what)] = what
+        elif content:
+            content[place] ^= 1 << what
+    return bytes(content)
+
+
+def taken_or_refused(name, folder):
+    """1 where the data is refused in one line, 0 where a task comes of it; anything else is an error."""
+    datasets.config.HF_DATASETS_CACHE = Path(folder) / ".cache"
+    try:
+        assert isinstance(LOADERS[name](str(folder)), Task)
+        return 0
+    except UserError as error:
+        assert "\n" not in str(error)
+        return 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damaged_files(name, ending, record_property):
+    tried = []
+
+    @small.tries(5, 40)
+    @given(HARM)
+    def once(harm):
+        with tempfile.TemporaryDirectory() as folder:
+            content = written(Path(folder, f"train.{ending}"), ROWS[name])
+            Path(folder, f"test.{ending}").write_bytes(content)
+            Path(folder, f"train.{ending}").write_bytes(harmed(content, harm))
+            tried.append(taken_or_refused(name, folder))
+
+    once()
+    record_property("data files tried", len(tried))
+    record_property("data files refused", sum(tried))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.integers(0, 255),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_columns_of_anything(name, record_property):
+    """JSON values of any kind in the place of the column, row for row."""
+    tried = []
+
+    @small.tries(4, 120)
+    @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=3), st.sampled_from(["jsonl", "csv"]))
+    def once(rows, ending):
+        with tempfile.TemporaryDirectory() as folder:
+            columns = dict(zip([*ROWS[name], "other"], zip(*rows)))
+            for split in ("train", "test"):
+                written(Path(folder, f"{split}.{ending}"), columns)
+            tried.append(taken_or_refused(name, folder))
+
+    once()
+    record_property("data files tried", len(tried))
+    record_property("data files refused", sum(tried))
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, "txt", "npy", "npz", "pkl", "pt", "tar", "py", "zip"])
+def test_no_pickle_and_no_script_is_run(ending, tmp_path):
+    """A pickle under every ending, as it is, within NumPy's forms and within an archive; a script beside the data."""
+    mark, trap = tmp_path / "mark", Trap(tmp_path / "mark")
+    pickle.loads(pickle.dumps(trap))
+    assert mark.exists(), "the trap works"
+    mark.unlink()
+    folder = tmp_path / "d"
+    folder.mkdir()
+    path = folder / f"train.{ending}"
+    if ending == "py":
+        path = folder / "d.py"
+        path.write_text(f"import pathlib; pathlib.Path({str(mark)!r}).touch()")
+        written(folder / "train.jsonl", ROWS["penn_treebank"])
+        written(folder / "test.jsonl", ROWS["penn_treebank"])
+    elif ending in ("npy", "npz"):
+        np.save(folder / "train.npy", np.array([trap], object), allow_pickle=True)
+        if ending == "npz":
+            np.savez(path, image=np.array([trap], object))
+            (folder / "train.npy").unlink()
+    elif ending in ("tar", "zip"):
+        (tmp_path / "in").mkdir()
+        for inside in ("0.image.pyd", "0.pickle", "0.npy", "0.pth", "0.label.cls"):
+            (tmp_path / "in" / inside).write_bytes(pickle.dumps(trap))
+        shutil.make_archive(str(folder / "train"), ending, tmp_path / "in")
+    else:
+        path.write_bytes(pickle.dumps(trap))
+    for name in LOADERS:
+        taken_or_refused(name, folder)
+    assert not mark.exists()
+
+
+def test_a_folder_may_not_send_its_reader_elsewhere(tmp_path):
+    """A README of the hub's kind names the files to read: not through the network, not outside of the folder."""
+    written(tmp_path / "secret.jsonl", {"text": ["top secret words", "more of them"]})
+    for number, place in enumerate(
+        ("https://example.com/train.jsonl", "../secret.jsonl", str(tmp_path / "secret.jsonl"))
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        config = f"configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: '{place}'\n"
+        config += f"  - split: test\n    path: '{place}'\n"
+        (folder / "README.md").write_text(f"---\n{config}---\n")
+        assert taken_or_refused("penn_treebank", folder) == 1, place
+
+
+@pytest.mark.long
+def test_images_that_are_none(tmp_path, record_property):
+    """Bytes in the place of PNG files, and a PNG that claims to be larger than memory."""
+    whole, tried = Path(image_files(tmp_path / "a.parquet", np.array(IMAGES, np.uint8))).read_bytes(), []
+    begin = whole.index(b"\x89PNG")
+
+    @small.tries(5, 80)
+    @given(st.binary(min_size=1, max_size=30), st.integers(0, 120))
+    def once(junk, at):
+        with tempfile.TemporaryDirectory() as folder:
+            content = bytearray(whole)
+            content[begin + at : begin + at + len(junk)] = junk
+            Path(folder, "train.parquet").write_bytes(content)
+            Path(folder, "test.parquet").write_bytes(whole)
+            tried.append(taken_or_refused("pixel_images", folder))
+
+    once()
+    record_property("data files tried", len(tried))
+    record_property("data files refused", sum(tried))
+
+
+def test_no_loader_asks_for_pickles_or_remote_code():
+    for path in (Path(small.__file__).parents[2] / "seqjax").rglob("*.py"):
+        text = path.read_text()
+        assert "allow_pickle=True" not in text and "trust_remote_code" not in text and "import pickle" not in text, path
