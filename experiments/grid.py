@@ -12,6 +12,7 @@ from experiments import command_line
 from experiments.report import show_report
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
+from seqjax.training.processes import by_first, is_first
 from seqjax.training.record import create, environment
 
 
@@ -54,12 +55,12 @@ def run(
         cells,
         task_specs,
         lambda **named: command_line.config_from(values, **settings, **named),
-        values.layout,
+        values.mesh,
     )
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
-    create(workdir, description, values.resume)
+    by_first(lambda: create(workdir, description, values.resume))
     with command_line.progress_bar(sum(prepared.config.steps for prepared in programs.values())) as show:
         before = 0
         for name, prepared in programs.items():
@@ -69,10 +70,11 @@ def run(
                 show(before + step, what, words)
 
             train(prepared, workdir / name, command=command, resume=values.resume, progress=tell)
-            if after is not None:
+            if after is not None and is_first():
                 after(prepared, workdir / name, tell)
             before += config.steps
-    show_report(workdir)
+    if is_first():
+        show_report(workdir)
 
 
 def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:
@@ -114,14 +116,14 @@ def specs(flag: str, text: str) -> list[str]:
 
 
 def prepare_grid(
-    cell_specs: Sequence[str], task_specs: Sequence[str], make_config: Callable[..., Config], layout: str
+    cell_specs: Sequence[str], task_specs: Sequence[str], make_config: Callable[..., Config], mesh: str
 ) -> dict[str, Prepared]:
     """Every cell on every task, ready to train, by the name of its run directory."""
     prepared = {}
     for task in task_specs:
         for cell in cell_specs:
             name = f"{len(prepared):02d}_{_file_name(cell)}__{_file_name(task)}"
-            prepared[name] = prepare(make_config(cell=cell, task=task), layout)
+            prepared[name] = prepare(make_config(cell=cell, task=task), mesh)
     return prepared
 
 

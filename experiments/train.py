@@ -14,6 +14,7 @@ from absl import flags
 from experiments import command_line
 from experiments.report import show_report
 from seqjax.training import prepare, train
+from seqjax.training.processes import is_first
 
 FLAGS = flags.FlagValues()
 command_line.define_config(FLAGS, list(command_line.CONFIG_FLAGS), cell="lstm", task="adding")
@@ -23,14 +24,15 @@ command_line.define_run(FLAGS, "train")
 def train_one(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train one program and report."""
     workdir = command_line.workdir_from(values, "train")
-    prepared = prepare(command_line.config_from(values), values.layout)
+    prepared = prepare(command_line.config_from(values), values.mesh)
     with command_line.progress_bar(prepared.config.steps) as show:
 
         def tell(step: int, words: str) -> None:
             show(step, "", words)
 
         train(prepared, workdir, command=command_line.command("train", argv), resume=values.resume, progress=tell)
-    show_report(workdir)
+    if is_first():
+        show_report(workdir)
 
 
 def main(argv: list[str] | None = None) -> int:
