@@ -68,12 +68,9 @@ def define_run(flag_values: flags.FlagValues, script: str) -> None:
 
 def define_mesh(flag_values: flags.FlagValues) -> None:
     """Define --mesh, --coordinator, --num_processes, --process_id and --peer_timeout."""
-    words = "devices: run=4,data=2 shares out runs and batches; map or vmap: runs on one device in turn or together"
+    words = "devices: run=4,data=2 deals out runs, splits batches; map, vmap: runs on one device"
     flags.DEFINE_string("mesh", "auto", words, flag_values=flag_values)
-    words = (
-        "host:port of process 0, with --num_processes, --process_id (and --peer_timeout=100 seconds); not needed where "
-        "Slurm, Open MPI, Kubernetes or Cloud TPU tell"
-    )
+    words = "host:port of process 0; with --num_processes, --process_id and --peer_timeout [100]"
     flags.DEFINE_string("coordinator", None, words, flag_values=flag_values)
     flags.DEFINE_integer("num_processes", None, WITH_THE_ABOVE, flag_values=flag_values)
     flags.DEFINE_integer("process_id", None, WITH_THE_ABOVE, flag_values=flag_values)
@@ -143,13 +140,13 @@ def run(
     except KeyboardInterrupt:
         print("interrupted; --resume with the same flags and --workdir continues", file=sys.stderr)
         return 130
-    except jax.errors.JaxRuntimeError as error:
-        if not processes.several():
-            raise
-        processes.leave(error)
     except BrokenPipeError:  # what read the output, as `head` does, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if not processes.several():
+            raise
+        processes.leave(error)
     finally:
         flag_values.unparse_flags()
     return 0
@@ -208,7 +205,8 @@ def _set_up_jax(several_runs: bool) -> None:
 
     Several runs: one host device a core, each with one thread, for the run axis to be dealt over;
     threads inside a matrix product as well were slower (`experiments.speed` measures it). A single
-    run has all threads to itself. JAX_NUM_CPU_DEVICES=8 in the environment makes it so many devices, whatever the cores.
+    run has all threads to itself. JAX_NUM_CPU_DEVICES=8 in the
+    environment makes it so many devices, whatever the cores.
     """
     logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

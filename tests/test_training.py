@@ -135,8 +135,6 @@ def test_a_task_of_another_kind_is_not_measured(eval_task, words, tmp_path, monk
         prepare(SMALL._replace(eval_task=eval_task))
 
 
-
-
 def test_a_run_does_not_depend_on_its_neighbours():
     """The run of seed 1 at 3e-2, in one program with others: not a bit differs."""
     one, _ = run_all(SMALL)

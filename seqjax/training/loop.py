@@ -156,9 +156,7 @@ def _measured(measured: PyTree, done: int, layout: Layout, which: np.ndarray) ->
     ]
 
 
-def _probed(
-    probe: Callable, state: RunState, data: PyTree, layout: Layout, which: np.ndarray
-) -> list[dict[str, Any]]:
+def _probed(probe: Callable, state: RunState, data: PyTree, layout: Layout, which: np.ndarray) -> list[dict[str, Any]]:
     """A line of gradients.jsonl for each of the places, at the step that its run has reached."""
     if not which.any():
         return []

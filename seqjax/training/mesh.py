@@ -74,7 +74,9 @@ def make_mesh(text: str, runs: int, batch_size: int) -> tuple[Mesh, str]:
         data = max(n for n in range(1, batch_size + 1) if batch_size % n == 0 and n * run <= max(count, run))
     if run * data > count:
         simulate = f"; JAX_NUM_CPU_DEVICES={run * data} simulates them" if devices[0].platform == "cpu" else ""
-        raise UserError(f"--mesh={text!r} needs {run * data} devices, run={run} x data={data}; there are {count}{simulate}")
+        raise UserError(
+            f"--mesh={text!r} needs {run * data} devices, run={run} x data={data}; there are {count}{simulate}"
+        )
     if batch_size % data:
         raise UserError(f"--batch_size={batch_size} does not divide into data={data} of --mesh={text!r}")
     chosen = devices[: run * data]

@@ -6,8 +6,11 @@ import glob
 import importlib.util
 import json
 import os
+import socket
 import sys
 import textwrap
+import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -27,7 +30,7 @@ CLUSTERS = {
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Which cluster started this process as one of several; None where none did, as on a laptop, which waits for nobody.
+    """Which cluster started this process as one of several; None where none did, and there is nobody to wait for.
 
     A Kubernetes job counts as one of several where it is indexed. On a Cloud TPU JAX asks the machine itself,
     and joins one host as well as many.
@@ -35,9 +38,9 @@ def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
     if importlib.util.find_spec("libtpu") and (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")):
         return "Cloud TPU"
     for name, variables in CLUSTERS.items():
-        if variables and all(environment.get(variable) for variable in variables):
-            if name == "Kubernetes" or int(environment[variables[-1]]) > 1:
-                return name
+        present = variables and all(environment.get(variable) for variable in variables)
+        if present and (name == "Kubernetes" or int(environment[variables[-1]]) > 1):
+            return name
     return None
 
 
@@ -61,8 +64,10 @@ def join(coordinator: str | None, count: int | None, number: int | None, timeout
     if count == 1 and len(missing) == 2:
         return
     if 0 < len(missing) < 3:
-        raise UserError(f"{' and '.join(missing)} missing; a run over processes needs {', '.join(given)}, or none where "
-                        f"{', '.join(CLUSTERS)} tell")
+        raise UserError(
+            f"{' and '.join(missing)} missing; a run over processes needs {', '.join(given)}, or none where "
+            f"{', '.join(CLUSTERS)} tell"
+        )
     if missing and cluster() is None:
         return
     if not missing:
@@ -72,19 +77,42 @@ def join(coordinator: str | None, count: int | None, number: int | None, timeout
             raise UserError(f"--process_id={number} --num_processes={count}; expected a number from 0 to {count - 1}")
     if timeout < 1:
         raise UserError(f"--peer_timeout={timeout}; expected seconds, at least 1")
+    patience = max(timeout, 60)
+    if not missing:
+        _reach(coordinator, count, number, patience)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(
             coordinator,
             count,
             number,
-            initialization_timeout=max(timeout, 60),
+            initialization_timeout=patience,
             heartbeat_timeout_seconds=timeout,
             shutdown_timeout_seconds=timeout,
         )
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"the processes did not find each other ({cluster() or coordinator}): {reason}") from error
+
+
+def _reach(coordinator: str, count: int, number: int, seconds: float) -> None:
+    """Find out whether the coordinator can be, before JAX does, which ends the process where it cannot."""
+    host, port = coordinator.rsplit(":", 1)
+    if number == 0:
+        try:
+            socket.create_server(("", int(port))).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(f"--coordinator={coordinator!r}: this process cannot listen there: {error}") from error
+        print(f"waiting up to {seconds} s for {count - 1} more to come to {coordinator}", file=sys.stderr, flush=True)
+        return
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > end:
+                raise UserError(f"--coordinator={coordinator!r}: no process 0 there in {seconds} s: {error}") from error
+            time.sleep(0.2)
 
 
 def is_first() -> bool:
@@ -98,17 +126,16 @@ def several() -> bool:
 
 
 def leave(error: Exception) -> NoReturn:
-    """End this process at once, with the reason, where an error shows that the others cannot go on either.
+    """End this process at once, with the reason; the others, which cannot go on without it, notice.
 
     What JAX does at an ordinary end waits for the others, one of which may be dead.
     """
-    reason = textwrap.shorten(str(error), 300)
-    print(
-        f"error: process {jax.process_index()} of {jax.process_count()} ends, as another one has ended or cannot be "
-        f"reached ({reason}); the same commands with --resume continue",
-        file=sys.stderr,
-        flush=True,
-    )
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        reason = "another one has ended or cannot be reached: " + textwrap.shorten(str(error), 300)
+    else:
+        reason = "".join(traceback.format_exception(error))
+    me = f"process {jax.process_index()} of {jax.process_count()}"
+    print(f"error: {me} ends, as {reason}; the same commands with --resume continue", file=sys.stderr, flush=True)
     os._exit(1)
 
 

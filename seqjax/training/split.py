@@ -43,9 +43,7 @@ def split_model(model: Model, parts: int) -> Model:
             return jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, fill), number * each, each, axis)
 
         lengths = None if lengths is None else jnp.maximum(share(lengths, 0), 1)
-        outputs, carry = model.apply(
-            params, share(inputs, 1), lengths, dropout_key=dropout_key, share=(parts, number)
-        )
+        outputs, carry = model.apply(params, share(inputs, 1), lengths, dropout_key=dropout_key, share=(parts, number))
         axis = outputs.ndim - 2
         whole = jax.lax.all_gather(outputs, AXIS, axis=axis, tiled=True)
         return jax.lax.slice_in_dim(whole, 0, count, axis=axis), carry
