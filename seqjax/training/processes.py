@@ -29,6 +29,9 @@ CLUSTERS = {
 }
 
 
+LEAST_PATIENCE = 60  # seconds; nodes start at different times
+
+
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
     """Which cluster started this process as one of several; None where none did, and there is nobody to wait for.
 
@@ -77,7 +80,7 @@ def join(coordinator: str | None, count: int | None, number: int | None, timeout
             raise UserError(f"--process_id={number} --num_processes={count}; expected a number from 0 to {count - 1}")
     if timeout < 1:
         raise UserError(f"--peer_timeout={timeout}; expected seconds, at least 1")
-    patience = max(timeout, 60)
+    patience = max(timeout, LEAST_PATIENCE)
     if not missing:
         _reach(coordinator, count, number, patience)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
@@ -16,7 +17,7 @@ from seqjax.training.optimizer import make_optimizer
 from seqjax.training.penalty import make_penalty
 from seqjax.training.split import mean_over_shares, split_model
 from seqjax.training.state import NEVER, RunState, blank
-from seqjax.training.stream import size, train_batch
+from seqjax.training.stream import train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
 
@@ -46,8 +47,8 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
         () if eval_task.examples is None else eval_task.examples.test,
     )
     for flag in ("batch_size", "probe_size"):
-        if task.examples and getattr(config, flag) > size(data[0]):
-            raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {size(data[0])} examples")
+        if task.examples and getattr(config, flag) > count_of(data[0]):
+            raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {count_of(data[0])} examples")
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
     penalty = make_penalty(config.penalty)
@@ -65,7 +66,7 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
-        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size)
+        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size, parts)
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if config.dropout else None
         value, grads = jax.value_and_grad(loss)(run.params, batch, dropout_key)
         grads = mean_over_shares(grads, parts)

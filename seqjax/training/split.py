@@ -35,20 +35,27 @@ def split_model(model: Model, parts: int) -> Model:
     def apply(
         params: PyTree, inputs: Array, lengths: Array | None = None, *, dropout_key: Array | None = None
     ) -> tuple[Array, PyTree]:
-        count, number = inputs.shape[1], jax.lax.axis_index(AXIS)
-        each = -(-count // parts)
-
-        def share(leaf: Array, axis: int) -> Array:
-            fill = [(0, each * parts - count if n == axis else 0) for n in range(leaf.ndim)]
-            return jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, fill), number * each, each, axis)
-
-        lengths = None if lengths is None else jnp.maximum(share(lengths, 0), 1)
-        outputs, carry = model.apply(params, share(inputs, 1), lengths, dropout_key=dropout_key, share=(parts, number))
+        count, share = inputs.shape[1], (parts, jax.lax.axis_index(AXIS))
+        lengths = None if lengths is None else jnp.maximum(my_share(lengths, 0, parts), 1)
+        outputs, carry = model.apply(params, my_share(inputs, 1, parts), lengths, dropout_key=dropout_key, share=share)
         axis = outputs.ndim - 2
-        whole = jax.lax.all_gather(outputs, AXIS, axis=axis, tiled=True)
-        return jax.lax.slice_in_dim(whole, 0, count, axis=axis), carry
+        return jax.lax.slice_in_dim(gathered(outputs, axis, parts), 0, count, axis=axis), carry
 
     return model._replace(apply=apply)
+
+
+def my_share(leaf: Array, axis: int, parts: int) -> Array:
+    """This device's part along an axis, which is filled up with zeros where it does not divide."""
+    if parts == 1:
+        return leaf
+    each = -(-leaf.shape[axis] // parts)
+    fill = [(0, each * parts - leaf.shape[axis] if n == axis else 0) for n in range(leaf.ndim)]
+    return jax.lax.dynamic_slice_in_dim(jnp.pad(leaf, fill), jax.lax.axis_index(AXIS) * each, each, axis)
+
+
+def gathered(tree: PyTree, axis: int, parts: int) -> PyTree:
+    """The whole of what each device has a share of; the same on all."""
+    return tree if parts == 1 else jax.lax.all_gather(tree, AXIS, axis=axis, tiled=True)
 
 
 def mean_over_shares(tree: PyTree, parts: int) -> PyTree:
