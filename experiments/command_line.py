@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from experiments.room import lacking
 from seqjax import UserError
-from seqjax.training import Config
+from seqjax.training import Config, processes
+from seqjax.training.mesh import read_mesh
 from seqjax.training.signals import EXIT_STATUS, Preempted
 
 # name -> (how absl reads it, help). The defaults are Config's own unless a script says otherwise.
@@ -48,6 +49,7 @@ CONFIG_FLAGS = {
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
     "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
 }
+WITH_THE_ABOVE = "(told by the flag above)"  # has no line of its own in --help
 
 
 def define_config(flag_values: flags.FlagValues, names: Sequence[str], **defaults: object) -> None:
@@ -61,10 +63,21 @@ def define_config(flag_values: flags.FlagValues, names: Sequence[str], **default
 
 
 def define_run(flag_values: flags.FlagValues, script: str) -> None:
-    """Define --layout, --workdir and --resume."""
-    flags.DEFINE_string("layout", "auto", "run axis: auto, vmap, map or sharded", flag_values=flag_values)
+    """Define --mesh, --workdir, --resume, and by what processes find each other."""
+    define_mesh(flag_values)
     flags.DEFINE_string("workdir", None, f"run directory [runs/{script}-<time>]", flag_values=flag_values)
     flags.DEFINE_boolean("resume", False, "continue the run directory where it stopped", flag_values=flag_values)
+
+
+def define_mesh(flag_values: flags.FlagValues) -> None:
+    """Define --mesh, --coordinator, --num_processes, --process_id and --peer_timeout."""
+    words = "devices: run=4,data=2 deals out runs, splits batches; map, vmap: runs on one device"
+    flags.DEFINE_string("mesh", "auto", words, flag_values=flag_values)
+    words = "host:port of process 0; with --num_processes, --process_id and --peer_timeout [100]"
+    flags.DEFINE_string("coordinator", None, words, flag_values=flag_values)
+    flags.DEFINE_integer("num_processes", None, WITH_THE_ABOVE, flag_values=flag_values)
+    flags.DEFINE_integer("process_id", None, WITH_THE_ABOVE, flag_values=flag_values)
+    flags.DEFINE_integer("peer_timeout", 100, WITH_THE_ABOVE, flag_values=flag_values)
 
 
 def config_from(flag_values: flags.FlagValues, **settings: object) -> Config:
@@ -129,6 +142,9 @@ def run(
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
         _set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
+        if "coordinator" in flag_values:
+            given = ("coordinator", "num_processes", "process_id", "peer_timeout")
+            processes.join(*(flag_values[name].value for name in given))
         action(flag_values, rest[0] if rest else None, argv)
         sys.stdout.flush()
     except UserError as error:
@@ -144,7 +160,10 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if (lack := lacking(error)) is None:
+        lack = lacking(error)
+        if processes.several():
+            processes.leave(error, lack)
+        if lack is None:
             raise
         advice = "what was written before is whole; once there is room, the same --workdir with --resume goes on"
         print(f"error: {lack}; {advice}", file=sys.stderr)
@@ -158,13 +177,16 @@ def run(
 def progress_bar(total: int) -> Iterator[Callable[[int, str, str], None]]:
     """Give (step, what is run, how it goes) -> None, which draws a bar on stderr.
 
-    The bar is there from the first call on, so that an error before it has a line of its own.
+    The bar is there from the first call on, so that an error before it has a line of its own. Of several
+    processes the first draws it.
     """
     with contextlib.ExitStack() as stack:
         bar: tqdm | None = None
 
         def show(step: int, what: str, words: str) -> None:
             nonlocal bar
+            if not processes.is_first():
+                return
             if bar is None:
                 form = {} if total else {"bar_format": "{desc} [{elapsed}{postfix}]"}
                 bar = stack.enter_context(tqdm(total=total, unit="step", dynamic_ncols=True, smoothing=0.05, **form))
@@ -186,9 +208,10 @@ def _parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 
 def _runs(flag_values: flags.FlagValues) -> int:
-    """How many runs a program of the script will have."""
+    """How many runs a program of the script will have, or in how many parts --mesh splits the batch of each."""
     given = {name: flag_values[name].value for name in ("seeds", "runs", "learning_rates") if name in flag_values}
-    return (given.get("seeds") or given.get("runs") or 1) * len(given.get("learning_rates") or [1])
+    runs = (given.get("seeds") or given.get("runs") or 1) * len(given.get("learning_rates") or [1])
+    return max(runs, (read_mesh(flag_values.mesh).data or 1) if "mesh" in flag_values else 1)
 
 
 def _rates(words: Sequence[str]) -> tuple[float, ...]:
@@ -203,7 +226,8 @@ def _set_up_jax(several_runs: bool) -> None:
 
     Several runs: one host device a core, each with one thread, for the run axis to be dealt over;
     threads inside a matrix product as well were slower (`experiments.speed` measures it). A single
-    run has all threads to itself.
+    run has all threads to itself. JAX_NUM_CPU_DEVICES=8 in the
+    environment makes it so many devices, whatever the cores.
     """
     logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of errors that it raises too
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -214,8 +238,9 @@ def _set_up_jax(several_runs: bool) -> None:
         before = os.environ.get("XLA_FLAGS", "")
         if "xla_cpu_multi_thread_eigen" not in before:
             os.environ["XLA_FLAGS"] = f"{before} --xla_cpu_multi_thread_eigen=false".strip()
-        with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
-            jax.config.update("jax_num_cpu_devices", cores())
+        if "JAX_NUM_CPU_DEVICES" not in os.environ:
+            with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
+                jax.config.update("jax_num_cpu_devices", cores())
 
 
 def cores() -> int:
@@ -227,6 +252,8 @@ def _help(flag_values: flags.FlagValues, words: str) -> str:
     lines = [words.strip(), "", "Flags:"]
     for name in flag_values:
         flag = flag_values[name]
+        if flag.help == WITH_THE_ABOVE:
+            continue
         default = flag.default
         shown = "" if default is None else f" [{','.join(default) if isinstance(default, list) else default}]"
         wrapped = textwrap.wrap(f"{flag.help}{shown}", 96, break_long_words=False, break_on_hyphens=False)

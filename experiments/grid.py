@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from experiments.preemption import preemptible
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
 from seqjax.training.lock import hold
+from seqjax.training.processes import by_first, is_first
 from seqjax.training.record import create, environment
 
 
@@ -56,21 +58,26 @@ def run(
         cells,
         task_specs,
         lambda **named: command_line.config_from(values, **settings, **named),
-        values.layout,
+        values.mesh,
     )
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
     steps = [prepared.config.steps for prepared in programs.values()]
     chunk = max(min(prepared.config.steps, prepared.config.eval_every) for prepared in programs.values())
-    with hold(workdir), preemptible(kind, argv, workdir, chunk) as stopping:
-        create(workdir, description, values.resume)
+    with contextlib.ExitStack() as held, preemptible(kind, argv, workdir, chunk) as stopping:
+
+        def begin() -> None:
+            held.enter_context(hold(workdir))
+            create(workdir, description, values.resume)
+
+        by_first(begin)
         with command_line.progress_bar(sum(steps)) as show:
             for number, (name, prepared) in enumerate(programs.items()):
                 what, before = f"{prepared.config.cell} {prepared.config.task}", sum(steps[:number])
                 tell = functools.partial(_tell, show, what, before)
                 train(prepared, workdir / name, command=command, resume=values.resume, progress=tell, stopping=stopping)
-                if after is not None:
+                if after is not None and is_first():
                     after(prepared, workdir / name, tell)
 
 
@@ -117,14 +124,14 @@ def specs(flag: str, text: str) -> list[str]:
 
 
 def prepare_grid(
-    cell_specs: Sequence[str], task_specs: Sequence[str], make_config: Callable[..., Config], layout: str
+    cell_specs: Sequence[str], task_specs: Sequence[str], make_config: Callable[..., Config], mesh: str
 ) -> dict[str, Prepared]:
     """Every cell on every task, ready to train, by the name of its run directory."""
     prepared = {}
     for task in task_specs:
         for cell in cell_specs:
             name = f"{len(prepared):02d}_{_file_name(cell)}__{_file_name(task)}"
-            prepared[name] = prepare(make_config(cell=cell, task=task), layout)
+            prepared[name] = prepare(make_config(cell=cell, task=task), mesh)
     return prepared
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from experiments import peers
 from experiments.timing import Times, interleaved
@@ -68,17 +68,17 @@ def _too_much(before: tuple[int, dict[str, Any]] | None, length: int, repeats: i
 
 
 def with_runs(
-    config: Config, counts: list[int], layout: str, steps: int, repeats: int, show: Callable[[int, str, str], None]
+    config: Config, counts: list[int], mesh: str, steps: int, repeats: int, show: Callable[[int, str, str], None]
 ) -> Times:
     """Milliseconds of a training step of so many runs together, interleaved."""
-    ways = {str(count): training(config._replace(seeds=count), layout, steps) for count in counts}
+    ways = {str(count): training(config._replace(seeds=count), mesh, steps) for count in counts}
     return {name: [each / steps for each in times] for name, times in interleaved(ways, repeats, show).items()}
 
 
-def training(config: Config, layout: str, steps: int) -> Callable[[], object]:
+def training(config: Config, mesh: str, steps: int) -> Callable[[], object]:
     """So many training steps of all runs, compiled."""
-    prepared = prepare(config, layout)
-    state = initialize(prepared)
-    chunk = prepared.layout.over(prepared.program.chunk)
-    count = jnp.asarray(steps, jnp.int32)
-    return lambda: chunk(state, count, prepared.program.data)[0].step.block_until_ready()
+    prepared = prepare(config, mesh)
+    layout = prepared.layout
+    state, data = layout.put(initialize(prepared)), layout.put(prepared.program.data, shared=True)
+    chunk, count = layout.over(prepared.program.chunk), np.int32(steps)
+    return lambda: chunk(state, count, data)[0].step.block_until_ready()

@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments import command_line
 from experiments.report import show_report
 from seqjax import UserError
+from seqjax.training.processes import is_first
 from seqjax.training.signals import Preempted, heeded
 
 
@@ -31,8 +32,13 @@ def preemptible(script: str, argv: Sequence[str], workdir: Path, chunk: int) -> 
             yield stopping
         except Preempted as stopped:
             try:
-                show_report(workdir)
+                _report(workdir)
             except UserError as error:
                 print(f"no report yet: {error}", file=sys.stderr)
             raise Preempted(f"{stopped}; go on with: {command_line.continued(script, argv, workdir)}") from stopped
+        _report(workdir)
+
+
+def _report(workdir: Path) -> None:
+    if is_first():
         show_report(workdir)

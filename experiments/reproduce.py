@@ -46,7 +46,7 @@ flags.DEFINE_string("data", "../shared/data", "folder of the data sets that rows
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
-flags.DEFINE_string("layout", "auto", "run axis: auto, vmap, map or sharded", flag_values=FLAGS)
+command_line.define_mesh(FLAGS)
 flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
 
 
@@ -115,7 +115,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
         return
     config = config_of(row, values.budget, values.data, values.seeds)
     directory = Path(values.workdir) / name / f"{row.name}-{values.budget}"
-    prepared = prepare(config, values.layout)
+    prepared = prepare(config, values.mesh)
     with heeded(config.eval_every) as stopping, command_line.progress_bar(config.steps) as show:
         try:
             train(

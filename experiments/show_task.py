@@ -14,9 +14,10 @@ from absl import flags
 
 from experiments import command_line
 from seqjax import UserError
+from seqjax.data.streamed import count_of
 from seqjax.tasks.showing import length, show
 from seqjax.training.config import build_task
-from seqjax.training.stream import size, train_batch
+from seqjax.training.stream import train_batch
 from seqjax.types import Batch, Task
 
 FLAGS = flags.FlagValues()
@@ -44,7 +45,7 @@ def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     print(f"baseline   {task.baseline:.4g}, the loss of the best guess without memory")
     print(f"solved     {task.criterion}")
     if task.examples is not None:
-        print(f"examples   {size(task.examples.train)} to train, {size(task.examples.test)} to test on")
+        print(f"examples   {count_of(task.examples.train)} to train, {count_of(task.examples.test)} to test on")
     for number in range(values.samples):
         print(f"\nsample {number + 1}\n{show(task, batch, number)}")
 
@@ -52,8 +53,8 @@ def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
 def draw(task: Task, seed: int, samples: int) -> Batch:
     """So many sequences: of a synthetic task sampled, of real data taken from the training examples."""
     train = () if task.examples is None else task.examples.train
-    if task.examples is not None and samples > size(train):
-        raise UserError(f"--samples={samples}; the training data holds {size(train)} examples")
+    if task.examples is not None and samples > count_of(train):
+        raise UserError(f"--samples={samples}; the training data holds {count_of(train)} examples")
     key = jax.random.key(seed)
     drawn = jax.jit(lambda train: train_batch(task, train, key, np.int32(0), samples))(train)
     return jax.tree.map(np.asarray, drawn)

@@ -23,7 +23,7 @@ command_line.define_run(FLAGS, "train")
 def train_one(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train one program and report."""
     workdir = command_line.workdir_from(values, "train")
-    prepared = prepare(command_line.config_from(values), values.layout)
+    prepared = prepare(command_line.config_from(values), values.mesh)
     chunk = min(prepared.config.steps, prepared.config.eval_every)
     with (
         preemptible("train", argv, workdir, chunk) as stopping,

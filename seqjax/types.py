@@ -103,8 +103,9 @@ class Model(NamedTuple):
     """Cells and what stands around them, as pure functions.
 
     init:    key -> params
-    apply:   (params, inputs, lengths=None, *, carry=None, nudge=None, dropout_key=None)
-             -> (outputs [T, B, O] or [B, O], carry); carries and nudges are tuples: layer, direction
+    apply:   (params, inputs, lengths=None, *, carry=None, nudge=None, dropout_key=None, share=(1, 0))
+             -> (outputs [T, B, O] or [B, O], carry); carries and nudges are tuples: layer, direction;
+             share (n, k): these sequences are the k-th of n parts of a batch, as dropout must know
     encode:  (params, inputs) -> what the first layer reads [T, B, D]
     layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
     read:    (params, ys of the last layer [T, B, H], lengths) -> outputs

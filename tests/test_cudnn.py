@@ -103,5 +103,5 @@ def test_a_cpu_is_refused():
 
 def test_vmap_is_refused(gpu):
     params, xs, _ = point()
-    with pytest.raises(UserError, match="cannot vmap cuDNN; take --layout=map"):
+    with pytest.raises(UserError, match="cannot vmap cuDNN; take --mesh=map"):
         jax.vmap(lambda x: unroll(LSTM, params, x, strategy="cudnn")[1])(jnp.stack([xs, xs]))

@@ -83,7 +83,7 @@ def test_the_verdict(given, found, budget, words):
 
 def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     flags = ["--paper=hochreiter1997", "--rows=embedded-reber-rnn", "--budget=smoke"]
-    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}", "--layout=map"]
+    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}", "--mesh=map"]
     assert reproduce.main(flags) == 0
     assert "no verdict (smoke)" in capsys.readouterr().out
     path = tmp_path / "results/papers/hochreiter1997/embedded-reber-rnn.smoke.json"

@@ -16,7 +16,6 @@ import pytest
 from seqjax.training import Config, prepare, train
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import build_task
-from seqjax.training.layout import make_layout
 from seqjax.training.loop import _description, initialize
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.record import Lines, create
@@ -50,14 +49,13 @@ def final_state(directory):
     return state
 
 
-def run_all(config, layout="map", steps=None):
+def run_all(config, mesh="run=1", steps=None):
     """The states after one chunk, in the order of the runs."""
-    prepared = prepare(config, layout)
+    prepared = prepare(config, mesh)
     places = prepared.layout
-    state = initialize(prepared)
-    state, metrics = places.over(prepared.program.chunk)(
-        state, jnp.asarray(steps or config.steps), prepared.program.data
-    )
+    state = places.put(initialize(prepared))
+    data = places.put(prepared.program.data, shared=True)
+    state, metrics = places.over(prepared.program.chunk)(state, np.int32(steps or config.steps), data)
     order = [int(np.flatnonzero(places.slots == number)[0]) for number in range(len(config.runs))]
     return jax.tree.map(lambda leaf: np.asarray(leaf)[order], (state, metrics))
 
@@ -66,7 +64,7 @@ def run_all(config, layout="map", steps=None):
 def whole(tmp_path_factory):
     """A run directory of SMALL, never interrupted."""
     directory = tmp_path_factory.mktemp("whole") / "run"
-    result = train(prepare(SMALL, "map"), directory, command="test")
+    result = train(prepare(SMALL, "run=1"), directory, command="test")
     return directory, result
 
 
@@ -99,7 +97,7 @@ def test_another_task_is_measured_and_solved_and_not_trained_on():
     """After one step, by hand: the loss trained on is the one task's; loss, score and baseline are the other's."""
     lengths = {"task": "parity(length=3)", "eval_task": "parity(length=5)"}
     config = SMALL._replace(cell="rnn(hidden=2)", seeds=1, learning_rates=(1e-2,), **lengths)
-    prepared = prepare(config, "map")
+    prepared = prepare(config, "run=1")
     model, task, other = prepared.model, build_task("parity(length=3)"), build_task("parity(length=5)")
     begun = jax.tree.map(lambda leaf: leaf[0], initialize(prepared))
     run, metrics = jax.jit(prepared.program.chunk)(begun, jnp.asarray(1), prepared.program.data)
@@ -137,13 +135,6 @@ def test_a_task_of_another_kind_is_not_measured(eval_task, words, tmp_path, monk
         prepare(SMALL._replace(eval_task=eval_task))
 
 
-@pytest.mark.parametrize("layout", ["vmap", "sharded"])
-def test_every_layout_gives_the_same_runs(layout):
-    alone, _ = run_all(SMALL, "map")
-    other, _ = run_all(SMALL._replace(seeds=2), layout)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), alone.params, other.params)
-
-
 def test_a_run_does_not_depend_on_its_neighbours():
     """The run of seed 1 at 3e-2, in one program with others: not a bit differs."""
     one, _ = run_all(SMALL)
@@ -153,13 +144,6 @@ def test_a_run_does_not_depend_on_its_neighbours():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[3], b[0], 1e-5, 1e-7), one.params, alone.params)
 
 
-def test_places_cover_the_runs_once():
-    layout = make_layout("sharded", 5)
-    assert sorted(layout.slots[layout.slots >= 0]) == [0, 1, 2, 3, 4]
-    with pytest.raises(UserError, match="--layout='pmap'; expected 'auto'"):
-        make_layout("pmap", 2)
-
-
 def test_a_diverged_run_is_frozen_and_its_neighbours_go_on(tmp_path):
     """A learning rate of 1e38 makes parameters infinite; the other run is as beside one that goes well."""
     config = SMALL._replace(learning_rates=(1e-2, 1e38), seeds=1, optimizer="sgd", clip_norm=None)
@@ -167,7 +151,7 @@ def test_a_diverged_run_is_frozen_and_its_neighbours_go_on(tmp_path):
     calm, _ = run_all(config._replace(learning_rates=(1e-2, 2e-2)))
     assert state.diverged_at.tolist() == [NEVER, state.step[1] + 1] and state.step[1] < 6
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[0]), calm.params, state.params)
-    result = train(prepare(config, "map"), tmp_path / "run", command="test")
+    result = train(prepare(config, "run=1"), tmp_path / "run", command="test")
     assert [run["status"] for run in result["runs"]] == ["unsolved", "diverged"]
     assert result["runs"][1]["diverged_at"] == int(state.diverged_at[1])
     assert "NaN" not in (tmp_path / "run/metrics.jsonl").read_text()
@@ -183,11 +167,11 @@ def test_a_solved_run_stops(tmp_path):
     sys.path.insert(0, str(tmp_path))
     try:
         config = SMALL._replace(task="easy.easy()", seeds=1)
-        result = train(prepare(config, "map"), tmp_path / "stops", command="test")
+        result = train(prepare(config, "run=1"), tmp_path / "stops", command="test")
         assert [run["solved_at"] for run in result["runs"]] == [2, 2]
         assert [run["steps"] for run in result["runs"]] == [2, 2]
         config = config._replace(stop_when_solved=False)
-        result = train(prepare(config, "map"), tmp_path / "goes_on", command="test")
+        result = train(prepare(config, "run=1"), tmp_path / "goes_on", command="test")
         assert [(run["solved_at"], run["steps"]) for run in result["runs"]] == [(2, 6), (2, 6)]
     finally:
         sys.path.remove(str(tmp_path))
@@ -196,16 +180,16 @@ def test_a_solved_run_stops(tmp_path):
 def test_a_finished_run_is_not_trained_again(whole):
     directory, result = whole
     before = (directory / "metrics.jsonl").stat().st_mtime_ns
-    assert train(prepare(SMALL, "map"), directory, command="test", resume=True) == result
+    assert train(prepare(SMALL, "run=1"), directory, command="test", resume=True) == result
     assert (directory / "metrics.jsonl").stat().st_mtime_ns == before
 
 
 def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
     directory, _ = whole
     with pytest.raises(UserError, match="exists; --resume continues it"):
-        train(prepare(SMALL, "map"), directory, command="test")
+        train(prepare(SMALL, "run=1"), directory, command="test")
     with pytest.raises(UserError, match="was made with steps=6, not 8"):
-        train(prepare(SMALL._replace(steps=8), "map"), directory, command="test", resume=True)
+        train(prepare(SMALL._replace(steps=8), "run=1"), directory, command="test", resume=True)
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="holds files that are no run's"):
         create(tmp_path, {}, resume=False)
@@ -228,7 +212,7 @@ def progress(step, words):
     print("at", step, flush=True)
     if step == {stop}:
         sys.stdin.read()
-train(prepare(SMALL, "map"), pathlib.Path({directory!r}), command="test", progress=progress)
+train(prepare(SMALL, "run=1"), pathlib.Path({directory!r}), command="test", progress=progress)
 """
 
 
@@ -250,7 +234,7 @@ def test_killed_and_resumed_is_as_never_interrupted(whole, tmp_path, stop):
     assert not (directory / "result.json").exists()
     with (directory / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 6, "ru')
-    result = train(prepare(SMALL, "map"), directory, command="test", resume=True)
+    result = train(prepare(SMALL, "run=1"), directory, command="test", resume=True)
     unbroken, wanted = whole
     assert result["runs"] == wanted["runs"]
     for name in ("metrics.jsonl", "gradients.jsonl"):

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +79,26 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
         if not len(rows):
             raise UserError(f"data={data!r}: its split {name!r} is empty; expected at least one row")
     return dict(splits)
+
+
+def mapped(
+    rows: Dataset, function: Callable[[dict[str, list]], dict[str, list]], name: str, dtype: str, size: int
+) -> list[np.ndarray]:
+    """What a function of `size` rows at a time makes of a split: one column of numbers, as arrays that lie on disk.
+
+    `datasets` keeps them in its cache and maps them into memory; they are made once for the same rows and function.
+    """
+    import datasets
+
+    with _quiet(bars=False):
+        made = rows.map(
+            function,
+            batched=True,
+            batch_size=size,
+            remove_columns=rows.column_names,
+            features=datasets.Features({name: datasets.Value(dtype)}),
+        )
+    return [chunk.to_numpy() for chunk in made.data.column(name).chunks]
 
 
 def test_split(splits: dict[str, Dataset], name: str, data: str) -> Dataset:

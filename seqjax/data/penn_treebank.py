@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.loading import load, test_split
+from seqjax.data.loading import load, mapped, test_split
+from seqjax.data.streamed import Streamed, count_of, is_streamed, pick
 from seqjax.tasks.scoring import cross_entropy, masked_mean
 from seqjax.tasks.showing import length, targets
 from seqjax.types import Array, Batch, Examples, Task, UserError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 END, UNKNOWN = "<eos>", "<unk>"
+LINES = 1000  # that are looked at together
 
 
 class Windows(NamedTuple):
@@ -34,6 +37,7 @@ def penn_treebank(
     window: int = 35,
     column: str = "text",
     tested_on: Literal["test", "validation"] = "test",
+    stream: bool | None = None,
 ) -> Task:
     """Predict each token of a text from those before it in its window.
 
@@ -63,6 +67,8 @@ def penn_treebank(
         window: T.
         column: the column of text; in plain text files, 'text', a line a row.
         tested_on: the split that evaluation reads.
+        stream: whether the text stays on disk and its windows are read as they are needed, for a text that
+            does not fit into memory; None for whichever suits the size of a split. The numbers are the same.
 
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; a column of anything but
@@ -71,12 +77,17 @@ def penn_treebank(
     if window < 1:
         raise UserError(f"window={window}; expected at least 1")
     splits = load(data, column=column)
-    texts = [_tokens(rows, column, level, data) for rows in (splits["train"], test_split(splits, tested_on, data))]
-    counts = Counter(texts[0])
+    both = splits["train"], test_split(splits, tested_on, data)
+    counts = Counter()
+    for lines in both[0].iter(LINES):
+        counts.update(_tokens(lines[column], level, _at(both[0], column, data)))
     names = sorted(counts)
     number = {name: n for n, name in enumerate(names)}
-    share = np.array([counts[name] for name in names]) / len(texts[0])
-    train, test = (_windows(_numbers(text, number, data), window) for text in texts)
+    share = np.array([counts[name] for name in names]) / counts.total()
+    train, test = (
+        (_streamed if is_streamed(rows, stream) else _windows)(_numbered(rows, column, level, number, data), window)
+        for rows in both
+    )
 
     def batch(windows: Windows) -> Batch:
         tokens = windows.tokens.T
@@ -84,8 +95,7 @@ def penn_treebank(
         return Batch(tokens[:-1], tokens[1:], mask.astype(jnp.float32), windows.steps)
 
     def sample(key: Array, batch_size: int) -> Batch:
-        rows = jax.random.randint(key, (batch_size,), 0, len(train.steps))
-        return batch(Windows(train.tokens[rows], train.steps[rows]))
+        return batch(pick(train, jax.random.randint(key, (batch_size,), 0, count_of(train))))
 
     return Task(
         sample,
@@ -109,36 +119,68 @@ def bits(outputs: Array, batch: Batch) -> Array:
     return masked_mean(each, batch.mask) / math.log(2)
 
 
-def _tokens(rows: Dataset, column: str, level: str, data: str) -> list[str]:
-    at = f"data={data!r}: column {column!r} of split {str(rows.split)!r}"
-    lines = rows[:][column]
+def _at(rows: Dataset, column: str, data: str) -> str:
+    return f"data={data!r}: column {column!r} of split {str(rows.split)!r}"
+
+
+def _tokens(lines: list[str], level: str, at: str) -> list[str]:
     if not all(isinstance(line, str) for line in lines):
         raise UserError(f"{at} holds values that are no text; expected a line of text a row")
     if level == "char":
-        tokens = list("".join(line + "\n" for line in lines))
-    else:
-        tokens = [word for line in lines for word in (*line.split(), END)]
-    if len(tokens) < 2:
-        raise UserError(f"{at} has {len(tokens)} tokens; expected at least 2")
-    return tokens
+        return list("".join(line + "\n" for line in lines))
+    return [word for line in lines for word in (*line.split(), END)]
 
 
-def _numbers(text: list[str], number: dict[str, int], data: str) -> np.ndarray:
-    unknown = number.get(UNKNOWN)
-    for token in text:
-        if token not in number and unknown is None:
-            raise UserError(f"data={data!r}: {token!r} is not in the training text, which has no {UNKNOWN} either")
-    return np.array([number.get(token, unknown) for token in text], np.int32)
+def _numbered(rows: Dataset, column: str, level: str, number: dict[str, int], data: str) -> list[np.ndarray]:
+    """A split's tokens as numbers, piece by piece: arrays that lie on disk, in the cache of `datasets`."""
+    at, unknown = _at(rows, column, data), number.get(UNKNOWN)
+
+    def numbers(lines: dict[str, list[str]]) -> dict[str, list[int]]:
+        found = []
+        for token in _tokens(lines[column], level, at):
+            if token not in number and unknown is None:
+                raise UserError(f"data={data!r}: {token!r} is not in the training text, which has no {UNKNOWN} either")
+            found.append(number.get(token, unknown))
+        return {"token": found}
+
+    pieces = mapped(rows, numbers, "token", "int32", LINES)
+    if sum(map(len, pieces)) < 2:
+        raise UserError(f"{at} has {sum(map(len, pieces))} tokens; expected at least 2")
+    return pieces
 
 
-def _windows(tokens: np.ndarray, window: int) -> Windows:
-    predictions = len(tokens) - 1
-    count = -(-predictions // window)
-    filled = np.zeros(count * window + 1, np.int32)
-    filled[: len(tokens)] = tokens
-    rows = np.arange(count)[:, None] * window + np.arange(window + 1)
-    steps = np.minimum(window, predictions - np.arange(count) * window).astype(np.int32)
-    return Windows(jnp.asarray(filled[rows]), jnp.asarray(steps))
+def _windows(pieces: list[np.ndarray], window: int) -> Windows:
+    """All windows, on the device."""
+    count, read = _reader(pieces, window)
+    return jax.tree.map(jnp.asarray, read(np.arange(count)))
+
+
+def _streamed(pieces: list[np.ndarray], window: int) -> Streamed:
+    """All windows, on disk."""
+    return Streamed(*_reader(pieces, window))
+
+
+def _reader(pieces: list[np.ndarray], window: int) -> tuple[int, Callable[[np.ndarray], Windows]]:
+    """How many windows there are, and what reads those of given numbers."""
+    starts = np.cumsum([0, *map(len, pieces)])
+    predictions = int(starts[-1]) - 1
+
+    def tokens(start: int) -> np.ndarray:
+        """window + 1 of them, zeros behind the last."""
+        found, filled = np.zeros(window + 1, np.int32), 0
+        piece = int(np.searchsorted(starts, start, "right")) - 1
+        while filled <= window and piece < len(pieces):
+            part = pieces[piece][max(start - starts[piece], 0) :][: window + 1 - filled]
+            found[filled : filled + len(part)] = part
+            filled, piece = filled + len(part), piece + 1
+        return found
+
+    def read(numbers: np.ndarray) -> Windows:
+        numbers = numbers.astype(np.int64)
+        steps = np.minimum(window, predictions - numbers * window).astype(np.int32)
+        return Windows(np.stack([tokens(start) for start in numbers * window]), steps)
+
+    return -(-predictions // window), read
 
 
 def _show(batch: Batch, number: int, names: list[str], between: str) -> str:

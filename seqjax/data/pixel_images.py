@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.data.loading import array, held_out, load
+from seqjax.data.streamed import Streamed, count_of, is_streamed, pick
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.tasks.showing import shades
 from seqjax.types import Array, Batch, Examples, Task, UserError
@@ -35,6 +37,7 @@ def pixel_images(
     label_column: str = "label",
     classes: int | None = None,
     test_share: float = 0.1,
+    stream: bool | None = None,
 ) -> Task:
     """Classify images of height h, width w and c channels, read as sequences; on MNIST, sequential MNIST.
 
@@ -61,6 +64,8 @@ def pixel_images(
         label_column: name of the column of classes.
         classes: C; None for the number that the column declares, else one more than the largest label.
         test_share: the share held out where there is no split to test on: rows by `held_out`.
+        stream: whether the images stay on disk and are read as they are needed, where they do not fit into
+            memory; None for whichever suits the size of a split. The numbers are the same.
 
     Raises:
         UserError: data that cannot be loaded or has no such column, images of differing sizes or
@@ -69,23 +74,45 @@ def pixel_images(
     if permutation_seed < 0:
         raise UserError(f"permutation_seed={permutation_seed}; expected at least 0")
     splits = load(data, image_column=image_column, label_column=label_column)
-    train = _read(splits["train"], image_column, label_column, data)
-    if tested_on := next((name for name in ("test", "validation") if name in splits), None):
-        test = _read(splits[tested_on], image_column, label_column, data)
+    tested_on = next((name for name in ("test", "validation") if name in splits), None)
+    if tested_on:
+        rows = [splits["train"], splits[tested_on]]
+        chosen = [np.arange(len(each)) for each in rows]
     else:
-        train, test = (_pick(train, rows) for rows in held_out(len(train.labels), test_share, data))
+        rows = [splits["train"]] * 2
+        chosen = held_out(len(splits["train"]), test_share, data)
+    on_disk = any(is_streamed(each, stream) for each in rows)
+    read = [_reader(*each, image_column, label_column, data) for each in zip(rows, chosen)]
+    if on_disk:
+        train, test = (each(np.arange(1)) for each in read)
+    elif tested_on:
+        train, test = (_read(each, image_column, label_column, data) for each in rows)
+    else:
+        both = _read(rows[0], image_column, label_column, data)
+        train, test = (LabelledImages(both.pixels[n], both.labels[n]) for n in chosen)
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         raise UserError(
             f"data={data!r}: images [h, w, c] of {list(train.pixels.shape[1:])} to train and of "
             f"{list(test.pixels.shape[1:])} to test on; expected one size"
         )
-    labels = np.concatenate([train.labels, test.labels])
-    classes = _classes(classes, splits["train"].features[label_column], labels, data)
-    height, width = train.pixels.shape[1:3]
-    train, test = (_sequences(images, order, permutation_seed) for images in (train, test))
-    share = np.bincount(train.labels) / len(train.labels)
+    labels = [train.labels, test.labels]
+    if on_disk:
+        labels = [_labels(each, label_column, data)[numbers] for each, numbers in zip(rows, chosen)]
+    classes = _classes(classes, splits["train"].features[label_column], np.concatenate(labels), data)
+    height, width, channels = train.pixels.shape[1:]
+    share = np.bincount(labels[0]) / len(labels[0])
     baseline = -sum(float(p * np.log(p)) for p in share if p)
-    train, test = jax.tree.map(jnp.asarray, (train, test))
+    if on_disk:
+        size = (height, width, channels)
+        train, test = (
+            Streamed(
+                len(numbers), lambda n, each=each: _sequences(_of_size(each(n), size, data), order, permutation_seed)
+            )
+            for each, numbers in zip(read, chosen)
+        )
+    else:
+        both = (_sequences(images, order, permutation_seed) for images in (train, test))
+        train, test = jax.tree.map(jnp.asarray, tuple(both))
 
     def batch(examples: LabelledImages) -> Batch:
         inputs = jnp.swapaxes(examples.pixels, 0, 1).astype(jnp.float32) / 255
@@ -94,7 +121,7 @@ def pixel_images(
     def sample(key: Array, batch_size: int) -> Batch:
         # A program compiled around this holds the images as a constant, which costs seconds to
         # compile; training hands it `examples.train` as an argument instead.
-        return batch(_pick(train, jax.random.randint(key, (batch_size,), 0, len(train.labels))))
+        return batch(pick(train, jax.random.randint(key, (batch_size,), 0, count_of(train))))
 
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= SOLVED[order]
@@ -104,7 +131,7 @@ def pixel_images(
         cross_entropy,
         accuracy,
         solved,
-        input_size=train.pixels.shape[-1],
+        input_size=width * channels if order == "row" else channels,
         output_size=classes,
         baseline=baseline,
         readout="last",
@@ -123,10 +150,6 @@ def _show(batch: Batch, number: int, order: str, seed: int, height: int, width: 
     return "\n".join([*shades(grey), f"target at the end: {batch.targets[number]}"])
 
 
-def _pick(images: LabelledImages, rows: Array) -> LabelledImages:
-    return LabelledImages(images.pixels[rows], images.labels[rows])
-
-
 def _sequences(images: LabelledImages, order: str, seed: int) -> LabelledImages:
     """Images [N, h, w, c] in the order in which they are read [N, T, D]."""
     count, height, width, channels = images.pixels.shape
@@ -136,6 +159,20 @@ def _sequences(images: LabelledImages, order: str, seed: int) -> LabelledImages:
     if order == "permuted":
         pixels = pixels[:, np.random.default_rng(seed).permutation(height * width)]
     return images._replace(pixels=pixels)
+
+
+def _reader(
+    rows: Dataset, chosen: np.ndarray, image_column: str, label_column: str, data: str
+) -> Callable[[np.ndarray], LabelledImages]:
+    """What reads the examples of given numbers, each a place among the chosen rows."""
+    return lambda numbers: _read(rows.select(chosen[numbers]), image_column, label_column, data)
+
+
+def _of_size(images: LabelledImages, size: tuple[int, int, int], data: str) -> LabelledImages:
+    if images.pixels.shape[1:] != size:
+        shape = list(images.pixels.shape[1:])
+        raise UserError(f"data={data!r}: images [h, w, c] of {list(size)} and of {shape}; expected one size")
+    return images
 
 
 def _read(rows: Dataset, image_column: str, label_column: str, data: str) -> LabelledImages:
@@ -148,12 +185,16 @@ def _read(rows: Dataset, image_column: str, label_column: str, data: str) -> Lab
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise UserError(f"{at} holds values of shape {list(images.shape[1:])}; expected images [h, w] or [h, w, c]")
     pixels = _whole(images, np.uint8, at, "whole numbers from 0 to 255")
-    at = f"data={data!r}: column {label_column!r} of split {str(rows.split)!r}"
-    labels = array(rows, label_column, data)
+    return LabelledImages(pixels[..., None] if pixels.ndim == 3 else pixels, _labels(rows, label_column, data))
+
+
+def _labels(rows: Dataset, column: str, data: str) -> np.ndarray:
+    """The classes of a split [N] int32."""
+    at = f"data={data!r}: column {column!r} of split {str(rows.split)!r}"
+    labels = array(rows, column, data)
     if labels.ndim != 1:
         raise UserError(f"{at} holds lists; expected one whole number a row")
-    labels = _whole(labels, np.int32, at, "whole numbers from 0 to C - 1")
-    return LabelledImages(pixels[..., None] if pixels.ndim == 3 else pixels, labels)
+    return _whole(labels, np.int32, at, "whole numbers from 0 to C - 1")
 
 
 def _decoded(rows: Dataset, column: str, at: str) -> np.ndarray:

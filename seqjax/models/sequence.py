@@ -130,13 +130,12 @@ def sequence_model(
         carry: PyTree | None = None,
         nudge: PyTree | None = None,
         dropout_key: Array | None = None,
+        share: tuple[int, Array | int] = (1, 0),
     ) -> tuple[Array, PyTree]:
         xs, carries = encode(params, inputs), []
         for depth, layer in enumerate(stack(params)):
             if depth and dropout_key is not None:
-                xs = nn.Dropout(dropout, deterministic=False).apply(
-                    {}, xs, rngs={"dropout": jax.random.fold_in(dropout_key, depth)}
-                )
+                xs = _dropped(xs, dropout, jax.random.fold_in(dropout_key, depth), *share)
             runs = [
                 unroll(
                     way.cell,
@@ -155,3 +154,14 @@ def sequence_model(
         return read(params, xs, lengths), tuple(carries)
 
     return Model(init, apply, encode, stack, read)
+
+
+def _dropped(xs: Array, rate: float, key: Array, parts: int, number: Array | int) -> Array:
+    """xs [T, B, D] after dropout; where they are one of several parts of a batch, by its part of the batch's mask."""
+    drop = nn.Dropout(rate, deterministic=False)
+    if parts == 1:
+        return drop.apply({}, xs, rngs={"dropout": key})
+    each = xs.shape[1]
+    whole = jnp.zeros((xs.shape[0], parts * each, *xs.shape[2:]), xs.dtype)
+    whole = jax.lax.dynamic_update_slice_in_dim(whole, xs, number * each, 1)
+    return jax.lax.dynamic_slice_in_dim(drop.apply({}, whole, rngs={"dropout": key}), number * each, each, 1)

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from tqdm import tqdm
 
 from seqjax.training.checksums import damage, seal, sums_of
+from seqjax.training.processes import by_first
 from seqjax.types import PyTree, UserError
 
 KEPT = 2
@@ -38,10 +39,13 @@ class Checkpoints:
             sys.unraisablehook = partial(_but_late_ones, hook)
             self._manager.save(step, args=ocp.args.StandardSave(jax.device_get(state)))
             sys.unraisablehook = hook  # after an error it stays: late ones are still to come
-            seal(self._directory / str(step))
-            for sums in self._directory.glob("*.sha256"):
-                if not sums.with_suffix("").exists():  # orbax keeps the newest and takes the others away
-                    sums.unlink()
+            by_first(lambda: self._seal(step))
+
+    def _seal(self, step: int) -> None:
+        seal(self._directory / str(step))
+        for sums in self._directory.glob("*.sha256"):
+            if not sums.with_suffix("").exists():  # orbax keeps the newest and takes the others away
+                sums.unlink()
 
     def latest(self, like: PyTree = None) -> tuple[int, PyTree] | None:
         """The newest sound checkpoint with its step, in the structure of `like`, else as dicts; None if none.
@@ -55,14 +59,16 @@ class Checkpoints:
         """
         bad: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
-            reason = damage(self._directory / str(step))
+            reason = by_first(lambda step=step: damage(self._directory / str(step)))
             if reason is None:
                 try:
                     state = self._manager.restore(step, args=ocp.args.StandardRestore(jax.device_get(like)))
                 except Exception as error:  # orbax and tensorstore have an error for every kind of damage
                     reason = textwrap.shorten(f"orbax: {error}", 200)
             if reason is None:
-                self._set_aside(bad, step)
+                by_first(lambda step=step: self._set_aside(bad, step))
+                if bad:
+                    self._manager.reload()
                 return step, state
             bad[step] = reason
         if bad:
@@ -86,8 +92,6 @@ class Checkpoints:
             tqdm.write(
                 f"checkpoint {step} is damaged: {reason}; kept as {place}, going on from step {sound}", file=sys.stderr
             )
-        if bad:
-            self._manager.reload()
 
     def close(self) -> None:
         """Release what orbax holds."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from seqjax.data.streamed import count_of, pick
 from seqjax.training.state import RunState
-from seqjax.training.stream import size
 from seqjax.types import Array, Batch, Model, PyTree, Task
 
 
@@ -27,12 +27,13 @@ def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: i
 
     if task.examples is None:
         return measure(task.sample(jax.random.fold_in(run.stream("eval"), run.step), eval_size))
-    count = size(test)
+    count = count_of(test)
     taken = min(eval_size, count)
 
     def one(start: Array) -> tuple[dict[str, Array], Array]:
         places = start + jnp.arange(taken)
-        batch = task.examples.batch(jax.tree.map(lambda leaf: leaf[jnp.minimum(places, count - 1)], test))
+        here, following = (jnp.minimum(each, count - 1) for each in (places, places + taken))
+        batch = task.examples.batch(pick(test, here, following))
         mask = batch.mask * (places < count)  # the last group is filled up with what does not count
         return measure(batch._replace(mask=mask)), jnp.sum(mask)
 

@@ -1,82 +1,78 @@
-"""How the run axis lies on the devices: side by side, one after the other, or shared out."""
+"""How the runs of a program lie on a mesh of devices, and how numbers get there and back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from seqjax.types import PyTree, UserError
-
-Kind = Literal["auto", "vmap", "map", "sharded"]
+from seqjax.training.mesh import make_mesh
+from seqjax.types import PyTree
 
 
 class Layout(NamedTuple):
     """The places of the run axis, and what makes a function of one run one of all.
 
+    mesh:  the devices, axes `run` and `data`
+    by:    'map' or 'vmap': whether runs that share a device are trained one after the other, where
+           one that has ended costs nothing, or in one batch
     slots: for each place, the number of its run, or -1 where the place only fills up the axis
-    over:  a function (run, *shared) -> results, made to take and give a leading axis of places
-    kind:  what was chosen
     """
 
+    mesh: Mesh
+    by: str
     slots: np.ndarray
-    over: Callable[[Callable], Callable]
-    kind: str
+
+    def over(self, function: Callable) -> Callable:
+        """A function (run, *shared) -> results, made to take and give a leading axis of places.
+
+        Runs are dealt out along `run`. Every device along `data` is given the same run, and must
+        come to the same results: see `split_model`, which divides the work on a batch among them.
+        """
+
+        def each(state: PyTree, *shared: PyTree) -> PyTree:
+            if self.by == "vmap":
+                return jax.vmap(lambda run: function(run, *shared))(state)
+            return jax.lax.map(lambda run: function(run, *shared), state)
+
+        def spread(state: PyTree, *shared: PyTree) -> PyTree:
+            specs = (P("run"), *(P() for _ in shared))
+            return jax.shard_map(each, mesh=self.mesh, in_specs=specs, out_specs=P("run"), check_vma=False)(
+                state, *shared
+            )
+
+        return jax.jit(each if self.mesh.size == 1 else spread)
+
+    def put(self, tree: PyTree, shared: bool = False) -> PyTree:
+        """Arrays that every process holds, as arrays on the mesh: along its run axis, or whole on each device."""
+        sharding = NamedSharding(self.mesh, P() if shared else P("run"))
+        if jax.process_count() == 1:
+            return jax.device_put(tree, sharding)
+
+        def one(leaf: PyTree) -> jax.Array:
+            leaf = np.asarray(leaf)
+            return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+
+        return jax.tree.map(one, tree)
+
+    def get(self, tree: PyTree) -> PyTree:
+        """What `over` gave, as NumPy arrays in every process."""
+        if jax.process_count() > 1:
+            tree = jax.jit(lambda tree: tree, out_shardings=NamedSharding(self.mesh, P()))(tree)
+        return jax.device_get(tree)
 
 
-def make_layout(kind: Kind, runs: int) -> Layout:
-    """Lay out so many runs on the devices at hand.
+def make_layout(mesh: str, runs: int, batch_size: int) -> Layout:
+    """Lay so many runs out on the devices that --mesh names, as `make_mesh` says, which raises UserError.
 
-    'vmap':    all runs in one batched program; what an accelerator is good at.
-    'map':     one after the other in one program; each run has the device to itself, and one that
-               has ended costs nothing.
-    'sharded': the runs are dealt out over all devices; on each, 'map' on a CPU and 'vmap' elsewhere.
-    'auto':    'sharded' where there are several devices and several runs; otherwise 'map' on a CPU
-               and 'vmap' on an accelerator.
-
-    `python -m experiments.speed` measures them against separate runs.
-
-    Raises:
-        UserError: an unknown kind.
+    `python -m experiments.speed` measures the ways against separate runs.
     """
-    devices = jax.devices()
-    on_cpu = devices[0].platform == "cpu"
-    alone = "map" if on_cpu else "vmap"
-    if kind == "auto":
-        kind = "sharded" if len(devices) > 1 and runs > 1 else alone
-    if kind not in ("vmap", "map", "sharded"):
-        raise UserError(f"--layout={kind!r}; expected 'auto', 'vmap', 'map' or 'sharded'")
-    if kind != "sharded":
-        return Layout(np.arange(runs), lambda function: jax.jit(_on_one(function, kind)), kind)
-    count = min(len(devices), runs)
-    mesh = Mesh(np.array(devices[:count]), ("run",))
+    devices, by = make_mesh(mesh, runs, batch_size)
+    count = devices.shape["run"]
     rounds = -(-runs // count)
     dealt = np.arange(rounds * count).reshape(rounds, count).T.ravel()  # neighbours on different devices
-
-    def over(function: Callable) -> Callable:
-        def spread(state: PyTree, *shared: PyTree) -> PyTree:
-            split = jax.shard_map(
-                _on_one(function, alone),
-                mesh=mesh,
-                in_specs=(P("run"), *(P() for _ in shared)),
-                out_specs=P("run"),
-                check_vma=False,
-            )
-            return split(state, *shared)
-
-        return jax.jit(spread)
-
-    return Layout(np.where(dealt < runs, dealt, -1), over, kind)
-
-
-def _on_one(function: Callable, kind: str) -> Callable:
-    def over_axis(state: PyTree, *shared: PyTree) -> PyTree:
-        if kind == "vmap":
-            return jax.vmap(lambda run: function(run, *shared))(state)
-        return jax.lax.map(lambda run: function(run, *shared), state)
-
-    return over_axis
+    return Layout(devices, by, np.where(dealt < runs, dealt, -1))

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from seqjax import spec
-from seqjax.training import memory, record
+from seqjax.training import memory, processes, record
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config, build, build_eval_task, check
-from seqjax.training.layout import Kind, Layout, make_layout
+from seqjax.training.layout import Layout, make_layout
 from seqjax.training.lock import hold
 from seqjax.training.program import Program, make_program
-from seqjax.training.record import Records
+from seqjax.training.record import NoRecords, Records
 from seqjax.training.signals import Preempted
 from seqjax.training.state import NEVER, RunState
 from seqjax.types import Model, PyTree, Task
@@ -40,15 +39,15 @@ class Prepared(NamedTuple):
     layout: Layout
 
 
-def prepare(config: Config, layout: Kind = "auto") -> Prepared:
-    """Build task, model and program. Raises UserError; nothing is written."""
+def prepare(config: Config, mesh: str = "auto") -> Prepared:
+    """Build task, model and program for the devices that `mesh` names. Raises UserError; nothing is written."""
     check(config)
     task, model = build(config)
     eval_task = build_eval_task(config, task)
-    program = make_program(config, task, eval_task, model)
-    placed = make_layout(layout, len(config.runs))
-    memory.require(config, task, eval_task, model, program, placed)
-    return Prepared(config, task, eval_task, model, program, placed)
+    layout = make_layout(mesh, len(config.runs), config.batch_size)
+    program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
+    memory.require(config, task, eval_task, model, program, layout)
+    return Prepared(config, task, eval_task, model, program, layout)
 
 
 def train(
@@ -63,6 +62,7 @@ def train(
     """Train, evaluate and probe; write everything to the run directory; give what result.json holds.
 
     With steps=0 only the gradient norms at initialization are taken, and there is no result.
+    Of several processes, each of which calls this, the first writes, and all write to a checkpoint.
 
     Args:
         prepared: what `prepare` made.
@@ -72,8 +72,8 @@ def train(
             bit for bit, on a CPU, to those of a run that was never interrupted.
         progress: called with the step reached and a few words, once the directory is there and
             after every evaluation.
-        stopping: asked before every chunk of eval_every steps; where it is true, a checkpoint is written
-            and the run left as it is, for --resume.
+        stopping: asked before every chunk of eval_every steps; where it is true, of several processes in
+            one of them, a checkpoint is written and the run left as it is, for --resume.
 
     Raises:
         Preempted: `stopping` was true.
@@ -81,22 +81,32 @@ def train(
             another process, or is read-only; there are checkpoints and none is sound.
     """
     config, layout = prepared.config, prepared.layout
-    if stopping():
-        raise Preempted("stopped before its first step")
-    with hold(directory):
+    finished = directory / "result.json"
+
+    def begin() -> dict[str, Any] | None:
+        held.enter_context(hold(directory))
         record.create(directory, _description(prepared, command), resume)
-        finished = directory / "result.json"
-        if finished.exists():
+        return record.read_json(finished) if finished.exists() else None
+
+    def end() -> dict[str, Any]:
+        result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
+        record.write_json(finished, result)
+        return record.plain(result)
+
+    if processes.any_of(stopping()):
+        raise Preempted("stopped before its first step")
+    with contextlib.ExitStack() as held:
+        before = processes.by_first(begin)
+        if before is not None:
             progress(config.steps, "finished before")
-            return record.read_json(finished)
+            return before
         with contextlib.ExitStack() as stack:
             seconds, state = _train(prepared, directory, stack, progress, stopping)
         if not config.steps:
             return None
-        result = {"wall_seconds": round(seconds, 2), "runs": _outcomes(config, state, layout, directory)}
-        record.write_json(finished, result)
+        result = processes.by_first(end)
     progress(config.steps, "")
-    return record.plain(result)
+    return result
 
 
 def _train(
@@ -106,7 +116,7 @@ def _train(
     progress: Progress,
     stopping: Callable[[], bool],
 ) -> tuple[float, RunState]:
-    """The loop over chunks; the stack closes the files, also where an error ends it."""
+    """The loop over chunks; the stack closes the files, also where an error ends it. Gives seconds and `_ends`."""
     config, program, layout = prepared.config, prepared.program, prepared.layout
     progress(0, "compiling")
     began = time.monotonic()
@@ -121,49 +131,55 @@ def _train(
         seconds = float(restored["seconds"])
         state = _placed(restored["runs"], layout)
 
-    files = Records(directory, config, None if saved is None else done)
+    files = Records(directory, config, None if saved is None else done) if processes.is_first() else NoRecords()
     stack.callback(files.close)
-    going = np.asarray(state.going(config.stop_when_solved))
+    state, data = layout.put(state), layout.put(program.data, shared=True)
+    ends = _ends(state, layout)
+    going = ends.going(config.stop_when_solved)
     if done == 0:
-        files.write_gradients(_probed(probe, state, program, layout, going))
+        files.write_gradients(_probed(probe, state, data, layout, going))
     while done < config.steps and going.any():
-        if stopping():
+        if processes.any_of(stopping()):
             checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
             raise Preempted(f"stopped at step {done} of {config.steps}, with a checkpoint")
         steps = min(config.eval_every, config.steps - done)
-        state, measured = chunk(state, jnp.asarray(steps, jnp.int32), program.data)
+        state, measured = chunk(state, np.int32(steps), data)
         done += steps
         lines = _measured(measured, done, layout, going)
         files.write_metrics(lines)
-        going = np.asarray(state.going(config.stop_when_solved))
+        ends = _ends(state, layout)
+        going = ends.going(config.stop_when_solved)
         if _passes(config.probe_every, done, steps):
-            files.write_gradients(_probed(probe, state, program, layout, going))
+            files.write_gradients(_probed(probe, state, data, layout, going))
         if _passes(config.checkpoint_every, done, steps) and going.any():
             checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
-        progress(done, _words(state, layout, lines))
+        progress(done, _words(ends, layout, lines))
     seconds += time.monotonic() - began
     if config.steps:
-        files.write_gradients(_probed(probe, state, program, layout, layout.slots >= 0))
+        files.write_gradients(_probed(probe, state, data, layout, layout.slots >= 0))
         checkpoints.save(done, _saved(state, layout, seconds))
-    return seconds, state
+    return seconds, ends
+
+
+def _ends(state: RunState, layout: Layout) -> RunState:
+    """How far each run is, as NumPy arrays; without what it has learned."""
+    return layout.get(state.replace(params=(), opt_state=()))
 
 
 def _measured(measured: PyTree, done: int, layout: Layout, which: np.ndarray) -> list[dict[str, Any]]:
     """A line of metrics.jsonl for each of the places."""
-    values = jax.device_get(measured)
+    values = layout.get(measured)
     return [
         {"step": done, "run": int(layout.slots[place])} | {name: float(each[place]) for name, each in values.items()}
-        for place in np.flatnonzero(which)
+        for place in _in_order(which, layout)
     ]
 
 
-def _probed(
-    probe: Callable, state: RunState, program: Program, layout: Layout, which: np.ndarray
-) -> list[dict[str, Any]]:
+def _probed(probe: Callable, state: RunState, data: PyTree, layout: Layout, which: np.ndarray) -> list[dict[str, Any]]:
     """A line of gradients.jsonl for each of the places, at the step that its run has reached."""
     if not which.any():
         return []
-    found, steps = jax.device_get((probe(state, program.data), state.step))
+    found, steps = layout.get((probe(state, data), state.step))
     return [
         {
             "step": int(steps[place]),
@@ -174,8 +190,13 @@ def _probed(
             "spectral_radius": _rounded(found.spectral_radius, place),
             "exponent": _rounded(found.exponent, place),
         }
-        for place in np.flatnonzero(which)
+        for place in _in_order(which, layout)
     ]
+
+
+def _in_order(which: np.ndarray, layout: Layout) -> list[int]:
+    """The chosen places in the order of their runs, whatever the mesh."""
+    return sorted(np.flatnonzero(which), key=lambda place: layout.slots[place])
 
 
 def _rounded(named: dict[str, np.ndarray], place: int) -> dict[str, Any]:
@@ -200,7 +221,7 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
         },
         "runs": config.runs,
         "parameters": sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
-        "environment": record.environment() | {"layout": prepared.layout.kind},
+        "environment": record.environment() | {"mesh": dict(prepared.layout.mesh.shape), "by": prepared.layout.by},
     }
 
 
@@ -223,7 +244,7 @@ def initialize(prepared: Prepared) -> RunState:
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
     """The runs in their own order, which does not depend on the layout."""
     order = np.argsort(layout.slots, kind="stable")[np.sum(layout.slots < 0) :]
-    return {"runs": jax.tree.map(lambda leaf: np.asarray(leaf)[order], state), "seconds": np.float64(seconds)}
+    return {"runs": jax.tree.map(lambda leaf: leaf[order], layout.get(state)), "seconds": np.float64(seconds)}
 
 
 def _placed(runs: RunState, layout: Layout) -> RunState:

@@ -48,18 +48,18 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     Raises:
         UserError: the estimate, what of it is largest, and what would make it smaller.
     """
-    on_cpu, devices = jax.devices()[0].platform == "cpu", len(jax.devices()) if layout.kind == "sharded" else 1
-    held = len(config.runs) if on_cpu else -(-len(config.runs) // devices)
-    at_once = held if layout.kind == "vmap" or not on_cpu else min(devices, held)
-    there = at_hand()
+    each = len(layout.slots) // layout.mesh.shape["run"]  # runs that a device holds
+    sharing = layout.mesh.size // jax.process_count() if jax.devices()[0].platform == "cpu" else 1
+    held, at_once = sharing * each, sharing * (each if layout.by == "vmap" else 1)
+    parts, there = layout.mesh.shape["data"], at_hand()
 
-    def check(**parts: float) -> None:
-        if sum(parts.values()) > there:
-            largest = max(parts, key=parts.__getitem__)
-            each = ", ".join(f"{name} {_words(size)}" for name, size in parts.items())
+    def check(**needs: float) -> None:
+        if sum(needs.values()) > there:
+            largest = max(needs, key=needs.__getitem__)
+            words = ", ".join(f"{name} {_words(size)}" for name, size in needs.items())
             raise UserError(
-                f"--cell={config.cell!r} on --task={config.task!r} needs at least {_words(sum(parts.values()))} of "
-                f"memory ({each}), and there are {_words(there)}; expected {ADVICE[largest]}"
+                f"--cell={config.cell!r} on --task={config.task!r} needs at least {_words(sum(needs.values()))} of "
+                f"memory ({words}), and there are {_words(there)}; expected {ADVICE[largest]}"
             )
 
     run = _shapes(program.init, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "float32", "bool")))
@@ -75,7 +75,7 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     sequence_steps = math.prod(batch.inputs.shape[:2])
     if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
         kept = size(_shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))
-        check(state=state, batch=at_once * size(batch), gradient=at_once * kept)
+        check(state=state, batch=at_once * size(batch), gradient=at_once * kept / parts)
 
 
 def _residuals(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:

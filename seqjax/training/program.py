@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.penalty import make_penalty
+from seqjax.training.split import mean_over_shares, split_model
 from seqjax.training.state import NEVER, RunState, blank
-from seqjax.training.stream import size, train_batch
+from seqjax.training.stream import train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
 
@@ -34,18 +36,23 @@ class Program(NamedTuple):
     data: PyTree
 
 
-def make_program(config: Config, task: Task, eval_task: Task, model: Model) -> Program:
-    """The Program of a Config. Raises UserError where a batch is larger than the training data."""
+def make_program(config: Config, task: Task, eval_task: Task, model: Model, parts: int = 1) -> Program:
+    """The Program of a Config. Raises UserError where a batch is larger than the training data.
+
+    With parts > 1 its chunk runs on as many devices along the mesh's `data` axis, each with its share of
+    every batch; what it gives is the same on all.
+    """
     data = (
         () if task.examples is None else task.examples.train,
         () if eval_task.examples is None else eval_task.examples.test,
     )
     for flag in ("batch_size", "probe_size"):
-        if task.examples and getattr(config, flag) > size(data[0]):
-            raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {size(data[0])} examples")
+        if task.examples and getattr(config, flag) > count_of(data[0]):
+            raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {count_of(data[0])} examples")
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
     penalty = make_penalty(config.penalty)
+    divided = split_model(model, parts)
 
     def init(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
         run = blank(seed, learning_rate, enabled)
@@ -53,15 +60,16 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model) -> P
         return run.replace(params=params, opt_state=optimizer(learning_rate).init(params))
 
     def loss(params: PyTree, batch: Batch, dropout_key: Array | None) -> Array:
-        outputs, _ = model.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key)
+        outputs, _ = divided.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key)
         value = task.loss(outputs, batch)
         return value if penalty is None else value + penalty(model, params, batch, task.loss)
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
-        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size)
+        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size, parts)
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if config.dropout else None
         value, grads = jax.value_and_grad(loss)(run.params, batch, dropout_key)
+        grads = mean_over_shares(grads, parts)
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
         after = run.replace(params=optax.apply_updates(run.params, updates), opt_state=opt_state, step=run.step + 1)
@@ -78,7 +86,7 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model) -> P
                 return run, total + value, norm
 
             run, total, norm = jax.lax.fori_loop(0, steps, body, (run, jnp.zeros(()), jnp.zeros(())))
-            metrics = evaluate(eval_task, model, run, data[1], config.eval_size)
+            metrics = evaluate(eval_task, divided, run, data[1], config.eval_size)
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(metrics)
             run = run.replace(solved_at=jnp.where(first, run.step, run.solved_at))
             return run, {"train_loss": total / steps, "grad_norm": norm, **metrics}

@@ -213,3 +213,16 @@ class Records:
             for file in (self._gradients, self._metrics, self._events):
                 if file is not None:
                     stack.callback(file.close)
+
+
+class NoRecords:
+    """What a process that does not write has in their place."""
+
+    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """Nothing."""
+
+    def write_gradients(self, lines: list[dict[str, Any]]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from seqjax.data.streamed import Streamed, count_of, pick
+from seqjax.training.split import gathered, my_share
 from seqjax.types import Array, Batch, PyTree, Task
 
 ROUNDS = 6
 
 
-def train_batch(task: Task, train: PyTree, key: Array, number: Array, batch_size: int) -> Batch:
+def train_batch(task: Task, train: PyTree, key: Array, number: Array, batch_size: int, parts: int = 1) -> Batch:
     """Batch `number` of the stream that `key` names.
 
     A synthetic task is sampled anew. Real data is read in epochs of whole batches, each epoch in an
-    order of its own; the few examples that are left over wait for another epoch.
+    order of its own; the few examples that are left over wait for another epoch. It lies on the device, or
+    on disk, and then each of the devices that share a batch reads its part.
 
     Args:
         task: the Task.
@@ -22,20 +25,22 @@ def train_batch(task: Task, train: PyTree, key: Array, number: Array, batch_size
         key: the stream's key.
         number: [] integer k.
         batch_size: B, at most the number of examples.
+        parts: devices along the mesh's `data` axis, where this runs on it.
     """
     if task.examples is None:
         return task.sample(jax.random.fold_in(key, number), batch_size)
-    count = size(train)
+    count = count_of(train)
     batches = count // batch_size
-    order = jax.random.fold_in(key, number // batches)
-    places = (number % batches) * batch_size + jnp.arange(batch_size)
-    chosen = jax.vmap(lambda place: shuffled(order, place, count))(places)
-    return task.examples.batch(jax.tree.map(lambda leaf: leaf[chosen], train))
 
+    def chosen(number: Array) -> Array:
+        order = jax.random.fold_in(key, number // batches)
+        places = (number % batches) * batch_size + jnp.arange(batch_size)
+        return jax.vmap(lambda place: shuffled(order, place, count))(places)
 
-def size(examples: PyTree) -> int:
-    """How many examples a split holds."""
-    return jax.tree.leaves(examples)[0].shape[0]
+    if not isinstance(train, Streamed):
+        return task.examples.batch(pick(train, chosen(number)))
+    mine = [my_share(chosen(k), 0, parts) for k in (number, number + 1)]
+    return task.examples.batch(gathered(pick(train, *mine), 0, parts))
 
 
 def shuffled(key: Array, place: Array, count: int) -> Array:

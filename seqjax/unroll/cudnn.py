@@ -59,7 +59,7 @@ def cudnn(
     try:
         ys, h, c = rnn.lstm(xs.swapaxes(0, 1), h, c, packed(params), counts, **sizes, **options)
     except NotImplementedError as error:
-        raise UserError("strategy='cudnn': JAX cannot vmap cuDNN; take --layout=map or strategy='fused'") from error
+        raise UserError("strategy='cudnn': JAX cannot vmap cuDNN; take --mesh=map or strategy='fused'") from error
     ys = ys.swapaxes(0, 1) if lengths is None else zero_unless(valid, ys.swapaxes(0, 1))
     ys = turned(ys, counts) if reverse else ys
     after = LSTMCarry(*(leaf.reshape(carry.h.shape) for leaf in (h, c)))

@@ -16,7 +16,7 @@ from experiments.room import lacking
 
 FLAGS = ["--cell=lstm(hidden=4)", "--task=parity(length=6, min_length=2)", "--learning_rates=1e-2,1e38", "--seeds=2"]
 FLAGS += ["--steps=8", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=100", "--probe_size=3"]
-FLAGS += ["--checkpoint_every=2", "--layout=map"]
+FLAGS += ["--checkpoint_every=2", "--mesh=map"]
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from experiments import train as train_script
 from seqjax.training.signals import EXIT_STATUS, Preempted, heeded
 
 TINY = ["--steps=6", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=6", "--checkpoint_every=6"]
-TINY += ["--seeds=1", "--learning_rates=1e-2", "--layout=map"]
+TINY += ["--seeds=1", "--learning_rates=1e-2", "--mesh=map"]
 
 
 def strike(number):
