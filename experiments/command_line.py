@@ -49,6 +49,10 @@ CONFIG_FLAGS = {
     "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
 }
 
+# Both are known to the XLA of JAX 0.10 and 0.11; an unknown flag would end the process. The second refuses, with an
+# error that names it, an operation for which there is no deterministic form.
+DETERMINISTIC = ("--xla_gpu_deterministic_ops=true", "--xla_gpu_exclude_nondeterministic_ops=true")
+
 
 def define_config(flag_values: flags.FlagValues, names: Sequence[str], **defaults: object) -> None:
     """Define flags of Config by name, with Config's own defaults or those given."""
@@ -61,9 +65,11 @@ def define_config(flag_values: flags.FlagValues, names: Sequence[str], **default
 
 
 def define_run(flag_values: flags.FlagValues, script: str) -> None:
-    """Define --layout, --workdir and --resume."""
+    """Define --layout, --deterministic, --workdir and --resume."""
     flags.DEFINE_string("layout", "auto", "run axis: auto, vmap, map or sharded", flag_values=flag_values)
     flags.DEFINE_string("workdir", None, f"run directory [runs/{script}-<time>]", flag_values=flag_values)
+    words = "on a GPU, only operations that give the same bits every time; slower, and on a CPU always so"
+    flags.DEFINE_boolean("deterministic", False, words, flag_values=flag_values)
     flags.DEFINE_boolean("resume", False, "continue the run directory where it stopped", flag_values=flag_values)
 
 
@@ -128,6 +134,8 @@ def run(
         if len(rest) != (positional is not None):
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
+        if "deterministic" in flag_values and flag_values["deterministic"].value:
+            _xla_flags(DETERMINISTIC)
         _set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
         action(flag_values, rest[0] if rest else None, argv)
         sys.stdout.flush()
@@ -211,11 +219,16 @@ def _set_up_jax(several_runs: bool) -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if several_runs:
-        before = os.environ.get("XLA_FLAGS", "")
-        if "xla_cpu_multi_thread_eigen" not in before:
-            os.environ["XLA_FLAGS"] = f"{before} --xla_cpu_multi_thread_eigen=false".strip()
+        _xla_flags(["--xla_cpu_multi_thread_eigen=false"])
         with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
             jax.config.update("jax_num_cpu_devices", cores())
+
+
+def _xla_flags(wanted: Sequence[str]) -> None:
+    """Ask XLA for what the environment does not settle already; it is read when JAX first computes."""
+    before = os.environ.get("XLA_FLAGS", "")
+    added = [flag for flag in wanted if flag.partition("=")[0] not in before]
+    os.environ["XLA_FLAGS"] = " ".join([before, *added]).strip()
 
 
 def cores() -> int:
