@@ -23,24 +23,24 @@ flags.DEFINE_string("page", "docs/reliability.md", "the page that is made of it"
 WORDS = """\
 ## What is promised, and what is not
 
-- **Checkpoints.** Beside each lies the SHA-256 of its every file (`sha256sum -c 500.sha256` checks it by hand). A damaged
-  one is named on stderr and moved to `checkpoints/damaged/`, for orbax would in time delete it; the run goes on from the
-  one before. Two are kept. Run directories of before have no checksums, and are taken at orbax's word.
+- **Checkpoints.** Beside each lies the SHA-256 of its every file (`sha256sum -c 500.sha256` checks it by hand). A
+  damaged one is named on stderr and moved to `checkpoints/damaged/`, for orbax would in time delete it; the run goes on
+  from the one before. Two are kept. Run directories of before have no checksums, and are taken at orbax's word.
 - **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation` and `reproduce` at the end of the chunk of
   `--eval_every` steps that is under way, with a checkpoint, the report so far, exit status 75 (EX_TEMPFAIL) and the
-  command that goes on. A chunk can be long: choose `--eval_every` so that one fits into the time between the warning and
-  the end. A second signal ends the process at once, with 128 + its number.
+  command that goes on. A chunk can be long: choose `--eval_every` so that one fits into the time between the warning
+  and the end. A second signal ends the process at once, with 128 + its number.
 - **The lock** is the operating system's (flock on the file `lock`): it dies with its process. On a file system without
   such locks nothing is held.
 - **Disk full.** ENOSPC, a quota (EDQUOT) and a limit on file sizes (EFBIG) end a run with one line and status 2. What a
   report draws is not covered: it is made again from the records.
 - **Memory.** What a program must hold at least is computed from shapes before anything is allocated. The estimate
-  leaves out the compiler's own temporaries: what is refused could not have run, what is not refused may still be too large.
+  leaves out the compiler's own temporaries: what is refused could not have run, what is not may still be too large.
 - **One program, many runs.** "Not a bit changes" compares one compiled program with itself, once with sound
   parameters in the place of those that are NaN or infinite. Two different programs may differ in the last bits.
 - **The same bits** are tested on a CPU, by two processes without a shared compilation cache. On a GPU `--deterministic`
-  sets `--xla_gpu_deterministic_ops` and `--xla_gpu_exclude_nondeterministic_ops`, and config.json keeps the flags. **What
-  that costs on a GPU has not been measured**, and that it suffices there has not been tried.
+  sets `--xla_gpu_deterministic_ops` and `--xla_gpu_exclude_nondeterministic_ops`, and config.json keeps the flags.
+  **What that costs on a GPU has not been measured**, and that it suffices there has not been tried.
 - **Data sets** are read by the library `datasets`, which runs no script and loads no pickle. The README.md of a local
   folder may, by the hub's rules, name files outside of that folder.
 """
@@ -67,12 +67,13 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Faults, and what came of them",
         "",
-        f"Made by `python -m experiments.reliability` from results/reliability.json, the record of one `{record['command']}`",
+        "Made by `python -m experiments.reliability` from results/reliability.json, the record of one "
+        f"`{record['command']}`",
         "(tests/faults); no number is typed by hand.",
         "",
         f"{totals['passed']} tests passed, {totals['failed']} failed, {totals['skipped']} were skipped, in "
-        f"{record['seconds'] / 60:.0f} minutes on {device['count']} x {device['kind']}, Python {environment['python']}, "
-        f"{versions}; commit {environment['commit']}{dirty}, {environment['started'][:10]}.",
+        f"{record['seconds'] / 60:.0f} minutes on {environment['cores']} cores ({device['kind']}), "
+        f"Python {environment['python']}, {versions}; commit {environment['commit']}{dirty}, {environment['started'][:10]}.",
         "",
         "| what | tests | counted |",
         "|---|--:|---|",

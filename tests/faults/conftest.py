@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 class Counts:
-    """What became of every test, and what the tests counted (record_property): whole numbers are summed, others' largest kept."""
+    """What became of every test, and what they counted: of whole numbers the sum, of others the largest."""
 
     def __init__(self, path):
         self.path, self.began, self.reports = path, time.monotonic(), []
@@ -41,6 +41,7 @@ class Counts:
             self.reports.append(report)
 
     def pytest_sessionfinish(self):
+        from experiments.command_line import cores
         from seqjax.training.record import environment, write_json
 
         files = {}
@@ -49,21 +50,15 @@ class Counts:
             mine = [report for report in self.reports if Path(report.nodeid.split("::")[0]).name == path.name]
             counts = {}
             for name, value in (each for report in mine for each in report.user_properties):
-                counts[name] = (
-                    counts.get(name, 0) + value if isinstance(value, int) else max(counts.get(name, 0), value)
-                )
-            outcomes = Counter(report.outcome for report in mine)
-            files[path.stem] = {
-                "about": about,
-                "passed": outcomes["passed"],
-                "failed": outcomes["failed"],
-                "counts": counts,
-            }
+                before = counts.get(name, 0)
+                counts[name] = before + value if isinstance(value, int) else max(before, value)
+            found = Counter(report.outcome for report in mine)
+            files[path.stem] = {"about": about, "passed": found["passed"], "failed": found["failed"], "counts": counts}
         write_json(
             self.path,
             {
                 "command": "make faults",
-                "environment": environment(),
+                "environment": environment() | {"cores": cores()},
                 "seconds": round(time.monotonic() - self.began),
                 "totals": {
                     outcome: sum(report.outcome == outcome for report in self.reports)
