@@ -73,7 +73,8 @@ def page(record: dict[str, Any]) -> str:
         "",
         f"{totals['passed']} tests passed, {totals['failed']} failed, {totals['skipped']} were skipped, in "
         f"{record['seconds'] / 60:.0f} minutes on {environment['cores']} cores ({device['kind']}), "
-        f"Python {environment['python']}, {versions}; commit {environment['commit']}{dirty}, {environment['started'][:10]}.",
+        f"Python {environment['python']}, {versions}; "
+        f"commit {environment['commit']}{dirty}, {environment['started'][:10]}.",
         "",
         "| what | tests | counted |",
         "|---|--:|---|",

@@ -1,13 +1,11 @@
-"""docs/reliability.md is what the record of the last run of these tests says."""
+"""docs/reliability.md is what the record of the last run of tests/faults says."""
 
 import json
 from pathlib import Path
 
-import small
-
 from experiments import reliability
 
-ROOT = Path(small.__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_page_is_made_of_the_record():
@@ -16,9 +14,9 @@ def test_the_page_is_made_of_the_record():
     assert (ROOT / "docs/reliability.md").read_text() == reliability.page(record)
 
 
-def test_the_record_is_of_every_file_here_and_nothing_failed():
+def test_the_record_is_of_every_file_and_nothing_failed():
     record = json.loads((ROOT / "results/reliability.json").read_text())
-    assert {path.stem for path in Path(small.__file__).parent.glob("test_*.py")} == set(record["files"])
+    assert {path.stem for path in (ROOT / "tests/faults").glob("test_*.py")} == set(record["files"])
     assert record["totals"]["failed"] == 0 and not record["failures"]
 
 
