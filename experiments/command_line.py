@@ -51,6 +51,10 @@ CONFIG_FLAGS = {
 }
 WITH_THE_ABOVE = "(told by the flag above)"  # has no line of its own in --help
 
+# Both are known to the XLA of JAX 0.10 and 0.11; an unknown flag would end the process. The second refuses, with an
+# error that names it, an operation for which there is no deterministic form.
+DETERMINISTIC = ("--xla_gpu_deterministic_ops=true", "--xla_gpu_exclude_nondeterministic_ops=true")
+
 
 def define_config(flag_values: flags.FlagValues, names: Sequence[str], **defaults: object) -> None:
     """Define flags of Config by name, with Config's own defaults or those given."""
@@ -63,9 +67,11 @@ def define_config(flag_values: flags.FlagValues, names: Sequence[str], **default
 
 
 def define_run(flag_values: flags.FlagValues, script: str) -> None:
-    """Define --mesh, --workdir, --resume, and by what processes find each other."""
+    """Define --mesh, --deterministic, --workdir, --resume, and by what processes find each other."""
     define_mesh(flag_values)
     flags.DEFINE_string("workdir", None, f"run directory [runs/{script}-<time>]", flag_values=flag_values)
+    words = "on a GPU, only operations that give the same bits every time; slower, and on a CPU always so"
+    flags.DEFINE_boolean("deterministic", False, words, flag_values=flag_values)
     flags.DEFINE_boolean("resume", False, "continue the run directory where it stopped", flag_values=flag_values)
 
 
@@ -141,6 +147,8 @@ def run(
         if len(rest) != (positional is not None):
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
+        if "deterministic" in flag_values and flag_values["deterministic"].value:
+            _xla_flags(DETERMINISTIC)
         _set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
         if "coordinator" in flag_values:
             given = ("coordinator", "num_processes", "process_id", "peer_timeout")
@@ -235,12 +243,17 @@ def _set_up_jax(several_runs: bool) -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if several_runs:
-        before = os.environ.get("XLA_FLAGS", "")
-        if "xla_cpu_multi_thread_eigen" not in before:
-            os.environ["XLA_FLAGS"] = f"{before} --xla_cpu_multi_thread_eigen=false".strip()
+        _xla_flags(["--xla_cpu_multi_thread_eigen=false"])
         if "JAX_NUM_CPU_DEVICES" not in os.environ:
             with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
                 jax.config.update("jax_num_cpu_devices", cores())
+
+
+def _xla_flags(wanted: Sequence[str]) -> None:
+    """Ask XLA for what the environment does not settle already; it is read when JAX first computes."""
+    before = os.environ.get("XLA_FLAGS", "")
+    added = [flag for flag in wanted if flag.partition("=")[0] not in before]
+    os.environ["XLA_FLAGS"] = " ".join([before, *added]).strip()
 
 
 def cores() -> int:

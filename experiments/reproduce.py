@@ -47,6 +47,7 @@ flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", 
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
 command_line.define_mesh(FLAGS)
+flags.DEFINE_boolean("deterministic", False, "on a GPU, the same bits every time; slower", flag_values=FLAGS)
 flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
 
 

@@ -82,6 +82,7 @@ def environment() -> dict[str, Any]:
         "dirty": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),
         "versions": versions,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "device": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -188,13 +189,16 @@ class Records:
 
     def __init__(self, directory: Path, config: Config, resumed_at: int | None) -> None:
         """Open them; those of a resumed run are cut back to the step of its checkpoint."""
-        self._gradients = Lines(directory / "gradients.jsonl", resumed_at)
         self._metrics = self._events = None
-        if config.steps:
-            self._metrics = Lines(directory / "metrics.jsonl", resumed_at)
-            purge = None if resumed_at is None else resumed_at + 1
-            names = [f"seed={run['seed']},learning_rate={run['learning_rate']:g}" for run in config.runs]
-            self._events = Events(directory / "tensorboard", names, purge)
+        with contextlib.ExitStack() as files:  # each is closed, also where another cannot be, or cannot be opened
+            self._gradients = files.enter_context(contextlib.closing(Lines(directory / "gradients.jsonl", resumed_at)))
+            if config.steps:
+                self._metrics = files.enter_context(contextlib.closing(Lines(directory / "metrics.jsonl", resumed_at)))
+                purge = None if resumed_at is None else resumed_at + 1
+                names = [f"seed={run['seed']},learning_rate={run['learning_rate']:g}" for run in config.runs]
+                events = Events(directory / "tensorboard", names, purge)
+                self._events = files.enter_context(contextlib.closing(events))
+            self._files = files.pop_all()
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Append to metrics.jsonl and to TensorBoard's events."""
@@ -209,10 +213,7 @@ class Records:
 
     def close(self) -> None:
         """Close the files."""
-        with contextlib.ExitStack() as stack:  # each is closed, also where another cannot be
-            for file in (self._gradients, self._metrics, self._events):
-                if file is not None:
-                    stack.callback(file.close)
+        self._files.close()
 
 
 class NoRecords:
