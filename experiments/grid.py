@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from experiments import command_line
+from experiments.launch import Launch, read_launch, run_jobs
 from experiments.report import show_report
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
@@ -60,7 +63,11 @@ def run(
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
-    by_first(lambda: create(workdir, description, values.resume))
+    launch = read_launch(values.launch) if "launch" in values and values.launch else None
+    by_first(lambda: create(workdir, description, values.resume or launch is not None))
+    if launch is not None:
+        _launch(launch, workdir, programs, values.mesh, command)
+        return
     with command_line.progress_bar(sum(prepared.config.steps for prepared in programs.values())) as show:
         before = 0
         for name, prepared in programs.items():
@@ -75,6 +82,23 @@ def run(
             before += config.steps
     if is_first():
         show_report(workdir)
+
+
+def _launch(launch: Launch, workdir: Path, programs: dict[str, Prepared], mesh: str, command: str) -> None:
+    """Each program that is not finished as a job; a report of all that there is."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    work = {
+        name: (prepared.config._asdict(), mesh, str((workdir / name).absolute()), command, visible)
+        for name, prepared in programs.items()
+    }
+    with command_line.progress_bar(len(work), "job") as show:
+        died = run_jobs(launch, workdir / "jobs", work, lambda name: (workdir / name / "result.json").exists(), show)
+    if len(died) < len(work):
+        show_report(workdir)
+    for name, why in died.items():
+        print(f"died: {name}: {why}", file=sys.stderr)
+    if died:
+        raise UserError(f"{len(died)} of {len(work)} jobs died; the same command again runs those alone")
 
 
 def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:
