@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 STAMP := $(VENV)/installed
 
-.PHONY: help benchmark test lint format peers lock clean
+.PHONY: help benchmark test faults lint format peers lock clean
 
 help: ## list these commands
 	@echo 'make COMMAND [ARGS="more flags"] [PYTHON=python3]'
@@ -18,6 +18,9 @@ benchmark: $(STAMP) ## the main job: RNN and LSTM on one task, with a table and 
 
 test: $(STAMP) ## the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+faults: $(STAMP) ## the slow tests too: processes that are started, stopped and killed
+	@$(VENV)/bin/python -m pytest tests/faults tests/scale -m "slow or not slow" $(ARGS)
 
 lint: $(STAMP) ## style and common mistakes, changing nothing
 	@$(VENV)/bin/ruff check .
