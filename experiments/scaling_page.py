@@ -96,8 +96,8 @@ def on_paper(records: dict[str, dict[str, Any]]) -> str:
     parts.append(str(Table(f"All-reduce of a step, by the formula; assumed: {latencies}", headings, rows)))
     parts.append(
         "A recurrent network of T = 1000 steps takes at least its T dependent steps; at an assumed 5 µs each these "
-        "are 5 ms, whatever the share of the batch. So a split gains only where the batch, not the chain of steps, sets "
-        "the time, and a chip is better used by more runs: `data` stays 1 unless it is asked for."
+        "are 5 ms, whatever the share of the batch. So a split gains only where the batch, not the chain of steps, "
+        "sets the time, and a chip is better used by more runs: `data` stays 1 unless it is asked for."
     )
     return "\n\n".join(parts)
 
