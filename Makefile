@@ -19,8 +19,8 @@ benchmark: $(STAMP) ## the main job: RNN and LSTM on one task, with a table and 
 test: $(STAMP) ## the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
-faults: $(STAMP) ## every test of faults (kills, full disks, hostile data ...), and docs/reliability.md made anew
-	@$(VENV)/bin/python -m pytest tests/faults --all-faults --record-faults=results/reliability.json $(ARGS)
+faults: $(STAMP) ## every test of faults and of processes (kills, full disks, hostile data), and docs/reliability.md
+	@$(VENV)/bin/python -m pytest tests/faults tests/scale --all-faults --record-faults=results/reliability.json $(ARGS)
 	@$(VENV)/bin/python -m experiments.reliability
 
 lint: $(STAMP) ## style and common mistakes, changing nothing

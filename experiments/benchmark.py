@@ -14,7 +14,7 @@ import sys
 
 from absl import flags
 
-from experiments import command_line, grid
+from experiments import command_line, grid, launch
 
 FLAGS = flags.FlagValues()
 grid.define_cells(FLAGS)
@@ -27,6 +27,7 @@ command_line.define_config(
     steps=2000,
 )
 command_line.define_run(FLAGS, "benchmark")
+launch.define_launch(FLAGS)
 
 
 def benchmark(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:

@@ -149,7 +149,7 @@ def run(
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
         if "deterministic" in flag_values and flag_values["deterministic"].value:
             _xla_flags(DETERMINISTIC)
-        _set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
+        set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
         if "coordinator" in flag_values:
             given = ("coordinator", "num_processes", "process_id", "peer_timeout")
             processes.join(*(flag_values[name].value for name in given))
@@ -182,7 +182,7 @@ def run(
 
 
 @contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int, str, str], None]]:
+def progress_bar(total: int, unit: str = "step") -> Iterator[Callable[[int, str, str], None]]:
     """Give (step, what is run, how it goes) -> None, which draws a bar on stderr.
 
     The bar is there from the first call on, so that an error before it has a line of its own. Of several
@@ -197,7 +197,7 @@ def progress_bar(total: int) -> Iterator[Callable[[int, str, str], None]]:
                 return
             if bar is None:
                 form = {} if total else {"bar_format": "{desc} [{elapsed}{postfix}]"}
-                bar = stack.enter_context(tqdm(total=total, unit="step", dynamic_ncols=True, smoothing=0.05, **form))
+                bar = stack.enter_context(tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.05, **form))
             bar.set_description(what, refresh=False)
             bar.set_postfix_str(words, refresh=False)
             bar.update(step - bar.n)
@@ -229,7 +229,7 @@ def _rates(words: Sequence[str]) -> tuple[float, ...]:
         raise UserError(f"--learning_rates={','.join(words)}; expected numbers, as in 1e-3,3e-3") from error
 
 
-def _set_up_jax(several_runs: bool) -> None:
+def set_up_jax(several_runs: bool) -> None:
     """A compilation cache that outlives the process; on a CPU, the cores shared out among the runs.
 
     Several runs: one host device a core, each with one thread, for the run axis to be dealt over;

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from experiments import command_line
+from experiments.launch import Launch, read_launch, run_jobs
 from experiments.preemption import preemptible
+from experiments.report import show_report
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
 from seqjax.training.lock import hold
@@ -65,24 +69,46 @@ def run(
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
     steps = [prepared.config.steps for prepared in programs.values()]
     chunk = max(min(prepared.config.steps, prepared.config.eval_every) for prepared in programs.values())
-    with contextlib.ExitStack() as held, preemptible(kind, argv, workdir, chunk) as stopping:
+    launch = read_launch(values.launch) if "launch" in values and values.launch else None
+    with contextlib.ExitStack() as held:
 
         def begin() -> None:
             held.enter_context(hold(workdir))
-            create(workdir, description, values.resume)
+            create(workdir, description, values.resume or launch is not None)
 
         by_first(begin)
-        with command_line.progress_bar(sum(steps)) as show:
-            for number, (name, prepared) in enumerate(programs.items()):
-                what, before = f"{prepared.config.cell} {prepared.config.task}", sum(steps[:number])
-                tell = functools.partial(_tell, show, what, before)
-                train(prepared, workdir / name, command=command, resume=values.resume, progress=tell, stopping=stopping)
-                if after is not None and is_first():
-                    after(prepared, workdir / name, tell)
+        if launch is not None:
+            _launch(launch, workdir, programs, values.mesh, command)
+            return
+        stopping = held.enter_context(preemptible(kind, argv, workdir, chunk))
+        show = held.enter_context(command_line.progress_bar(sum(steps)))
+        for number, (name, prepared) in enumerate(programs.items()):
+            what, before = f"{prepared.config.cell} {prepared.config.task}", sum(steps[:number])
+            tell = functools.partial(_tell, show, what, before)
+            train(prepared, workdir / name, command=command, resume=values.resume, progress=tell, stopping=stopping)
+            if after is not None and is_first():
+                after(prepared, workdir / name, tell)
 
 
 def _tell(show: Callable[[int, str, str], None], what: str, before: int, step: int, words: str) -> None:
     show(before + step, what, words)
+
+
+def _launch(launch: Launch, workdir: Path, programs: dict[str, Prepared], mesh: str, command: str) -> None:
+    """Each program that is not finished as a job; a report of all that there is."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    work = {
+        name: (prepared.config._asdict(), mesh, str((workdir / name).absolute()), command, visible)
+        for name, prepared in programs.items()
+    }
+    with command_line.progress_bar(len(work), "job") as show:
+        died = run_jobs(launch, workdir / "jobs", work, lambda name: (workdir / name / "result.json").exists(), show)
+    if len(died) < len(work):
+        show_report(workdir)
+    for name, why in died.items():
+        print(f"died: {name}: {why}", file=sys.stderr)
+    if died:
+        raise UserError(f"{len(died)} of {len(work)} jobs died; the same command again runs those alone")
 
 
 def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:

@@ -44,7 +44,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-def start(directory, count=1, devices=1, mesh="auto", stop=-1, steps=6, timeout=60):
+def start(directory, count=1, devices=1, mesh="auto", stop=-1, steps=6, timeout=300):
     """The processes, started; each prints the steps it reaches, and ends by itself at `stop`."""
     root, where, found = Path(__file__).parents[1], f"127.0.0.1:{free_port()}", []
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
@@ -67,9 +67,9 @@ def start(directory, count=1, devices=1, mesh="auto", stop=-1, steps=6, timeout=
 def train_with(directory, count=1, devices=1, mesh="auto", stop=-1):
     """Train in so many processes, each with so many devices, up to step `stop` or to the end."""
     children = start(directory, count, devices, mesh, stop)
-    for child in children:
-        _, errors = child.communicate(timeout=600)
-        assert stop >= 0 or child.returncode == 0, errors
+    errors = [child.communicate(timeout=600)[1] for child in children]
+    codes = [child.returncode for child in children]
+    assert stop >= 0 or not any(codes), "\n".join(f"process {n}: {codes[n]}\n{text}" for n, text in enumerate(errors))
     return directory
 
 

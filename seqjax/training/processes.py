@@ -29,7 +29,7 @@ CLUSTERS = {
 }
 
 
-LEAST_PATIENCE = 60  # seconds; nodes start at different times
+LEAST_PATIENCE = 300  # seconds; nodes start at different times
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -57,7 +57,7 @@ def join(coordinator: str | None, count: int | None, number: int | None, timeout
         count: how many processes there are; 1 alone for a process by itself, whatever the cluster.
         number: which of them this is, from 0.
         timeout: seconds after which one that is silent counts as dead, and ends all others; also how long
-            they wait for each other at the start, at least a minute.
+            they wait for each other at the start, at least five minutes.
 
     Raises:
         UserError: some of the three without the others; a number outside 0 ... count - 1; nobody there.

@@ -11,23 +11,19 @@ HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all-faults", action="store_true", help="run the long tests too")
+    parser.addoption(
+        "--all-faults", action="store_true", help="run the slow tests too, and try more of what is drawn at random"
+    )
     parser.addoption("--record-faults", default=None, help="write the counts of this run to a file")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes longer than a few seconds; run with --all-faults")
     small.THOROUGH = config.getoption("--all-faults", default=False)
+    if small.THOROUGH:
+        config.option.markexpr = ""
     path = config.getoption("--record-faults", default=None)
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Counts(Path(path)))
-
-
-def pytest_collection_modifyitems(config, items):
-    if not small.THOROUGH:
-        left_out = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 class Counts:
@@ -45,7 +41,7 @@ class Counts:
         from seqjax.training.record import environment, write_json
 
         files = {}
-        for path in sorted(HERE.glob("test_*.py")):
+        for path in sorted([*HERE.glob("test_*.py"), *(HERE.parent / "scale").glob("test_*.py")]):
             about = ast.get_docstring(ast.parse(path.read_text())).split("\n")[0]
             mine = [report for report in self.reports if Path(report.nodeid.split("::")[0]).name == path.name]
             counts = {}

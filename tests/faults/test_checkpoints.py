@@ -54,7 +54,7 @@ def remove(path, _):
 HARMS = {"truncated": truncate, "emptied": empty, "one bit flipped": flip, "removed": remove}
 
 
-LONG = [pytest.param(harm, marks=pytest.mark.long) for harm in ("emptied", "removed")]
+LONG = [pytest.param(harm, marks=pytest.mark.slow) for harm in ("emptied", "removed")]
 
 
 @pytest.mark.parametrize("harm", ["truncated", "one bit flipped", *LONG])
@@ -96,7 +96,7 @@ def test_where_all_are_damaged_nothing_is_touched(stopped):
     assert before == {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file() and path.name != "lock"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_damaged_twice_both_are_kept(whole, stopped, capsys):
     for _ in range(2):
         empty(files_of(stopped, 8)[0], None)

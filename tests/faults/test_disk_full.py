@@ -64,7 +64,7 @@ def stops_and_goes_on(limited, fill, whole, workdir, monkeypatch, capsys):
 
 # The largest file of a checkpoint has 4.6 kB; at step 4 gradients.jsonl 2 kB, metrics.jsonl and an event file 0.5 kB.
 LIMITS = [(4, 3500, "a checkpoint"), (2, 330, "the records")]
-LIMITS += [pytest.param(*each, marks=pytest.mark.long) for each in [(2, 0, "all"), (6, 1200, "the last records")]]
+LIMITS += [pytest.param(*each, marks=pytest.mark.slow) for each in [(2, 0, "all"), (6, 1200, "the last records")]]
 
 
 @pytest.mark.parametrize("at, size, what", LIMITS)
@@ -132,7 +132,7 @@ with pytest.MonkeyPatch.context() as patch:
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_file_system_that_is_full(whole, tmp_path, record_property):
     """A tmpfs of 8 MB in a mount namespace of its own, filled but for so many pages of 4 kB."""
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:

@@ -43,7 +43,7 @@ SPOILS = {
     "numbers that overflow": lambda leaf: np.full_like(leaf, 3e38),
 }
 LONG = [("vmap", "deer"), ("map", "deer"), ("vmap", "checkpointed"), ("sharded", "auto")]
-CASES = [("vmap", "auto"), ("map", "auto"), *(pytest.param(*each, marks=pytest.mark.long) for each in LONG)]
+CASES = [("vmap", "auto"), ("map", "auto"), *(pytest.param(*each, marks=pytest.mark.slow) for each in LONG)]
 
 
 @pytest.mark.parametrize("layout, strategy", CASES)

@@ -100,7 +100,7 @@ def taken_or_refused(name, folder):
         return 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOADERS)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_damaged_files(name, ending, record_property):
@@ -186,7 +186,7 @@ def test_a_folder_may_not_send_its_reader_to_the_network(tmp_path):
     assert taken_or_refused("penn_treebank", tmp_path) == 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_images_that_are_none(tmp_path, record_property):
     """Bytes in the place of PNG files, and a PNG that claims to be larger than memory."""
     whole, tried = Path(image_files(tmp_path / "a.parquet", np.array(IMAGES, np.uint8))).read_bytes(), []

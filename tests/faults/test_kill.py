@@ -83,7 +83,7 @@ def whole(tmp_path_factory):
     return bits, lines[-1][0] - next(at for at, words in lines if words == ["at", "4"]), calls
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_and_resumed_every_bit_is_there(number, whole, tmp_path, record_property):
     bits, seconds, calls = whole

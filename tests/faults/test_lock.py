@@ -36,7 +36,7 @@ def test_the_second_is_refused_and_told_who_is_first(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [tmp_path / "run"] and not list((tmp_path / "run").iterdir())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_report_is_made_of_a_run_that_is_going_on(tmp_path, capsys):
     small.trained(tmp_path / "run", small.RUN._replace(steps=2))
     with hold(tmp_path / "run"):
@@ -44,7 +44,7 @@ def test_a_report_is_made_of_a_run_that_is_going_on(tmp_path, capsys):
     assert "report:" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_lock_dies_with_its_process(tmp_path, how, record_property):
     child = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

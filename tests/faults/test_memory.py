@@ -48,7 +48,7 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("what, name, argument", NUMBERS)
 def test_no_argument_of_any_cell_or_task_allocates_or_hangs(what, name, argument, record_property, monkeypatch):
     """Each whole number of each factory, from a thousand to beyond what floats hold: built or refused."""
@@ -66,7 +66,7 @@ def test_no_argument_of_any_cell_or_task_allocates_or_hangs(what, name, argument
     record_property("absurd sizes refused", refused)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm(hidden=32)", "gru(hidden=32)", "rnn(hidden=32)"])
 @pytest.mark.parametrize("strategy", ["auto", "scan", "checkpointed"])
 def test_the_estimate_is_below_what_the_compiler_takes(cell, strategy):

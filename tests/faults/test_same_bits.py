@@ -18,7 +18,7 @@ MAIN = ["--lengths=10,20", "--seeds=2", "--steps=60", "--eval_every=20", "--eval
 MAIN += ["--cells=rnn(hidden=8);lstm(hidden=8)", "--checkpoint_every=40"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_main_job_twice(tmp_path, record_property):
     """experiments.benchmark as `make benchmark` calls it, at a smaller size, XLA's own flags, no cache shared."""
     for name in ("one", "other"):
@@ -45,7 +45,7 @@ def test_the_flag_is_recorded_and_asks_for_each_thing_once(tmp_path, monkeypatch
     assert os.environ["XLA_FLAGS"] == recorded
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_this_jax_knows_the_flags():
     code = "import jax; print(jax.numpy.zeros(1).sum())"
     known = os.environ | {"XLA_FLAGS": " ".join(command_line.DETERMINISTIC)}

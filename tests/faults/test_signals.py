@@ -31,7 +31,7 @@ def no_report(monkeypatch):
     monkeypatch.setattr("experiments.report.write_report", lambda directory: directory / "report.html")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_train_is_stopped_and_told_how_to_go_on(number, tmp_path, monkeypatch, capsys, no_report):
     workdir = tmp_path / "a run"
     flags = [*TINY, "--cell=lstm(hidden=4)", "--task=parity(length=6, min_length=2)", "--first_seed=1"]
@@ -52,7 +52,7 @@ def test_train_is_stopped_and_told_how_to_go_on(number, tmp_path, monkeypatch, c
     assert small.bits(workdir) == small.bits(tmp_path / "whole")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script, flags",
     [
@@ -72,7 +72,7 @@ def test_a_grid_is_stopped_and_goes_on(script, flags, tmp_path, monkeypatch, cap
     assert "unfinished" not in capsys.readouterr().out
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_row_of_a_paper_is_stopped_and_goes_on(tmp_path, monkeypatch, capsys):
     row = reproduce.choose(reproduce.registry(), "hochreiter1997", "*")[0][1].name
     flags = ["--paper=hochreiter1997", f"--rows={row}", "--budget=smoke"]
@@ -119,7 +119,7 @@ with heeded(7):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_second_stops_at_once_though_a_program_runs(number, record_property):
     child = subprocess.Popen(
         [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()

@@ -1,0 +1,109 @@
+"""--launch: what it takes, and which jobs are submitted, waited for and named; jobs themselves are in tests/scale."""
+
+import json
+import re
+
+import pytest
+
+from experiments import benchmark
+from experiments.launch import Launch, read_launch, run_jobs
+from seqjax.types import UserError
+
+
+@pytest.mark.parametrize(
+    ("launch", "words"),
+    [
+        ("slrum", "--launch='slrum'; did you mean 'slurm'? expected local or slurm, with options"),
+        ("local(job=2)", "no option 'job'; did you mean 'jobs'? options: jobs, setup"),
+        ("local(jobs=0)", "jobs=0; expected how many run at a time, at least 1"),
+        ("local(2)", "has an argument without a name"),
+        ("slurm(patition='gpu')", "no option 'patition'; did you mean 'partition'? options: account,"),
+        ("slurm", "there is no srun, so no Slurm cluster here; --launch=local runs the jobs on this machine"),
+    ],
+)
+def test_a_wrong_launch_is_one_line_and_writes_nothing(launch, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_launch(launch)
+    assert benchmark.main([f"--launch={launch}", "--steps=1", "--lengths=3", f"--workdir={tmp_path / 'run'}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+class Jobs:
+    """An executor whose jobs do as they are told: end at once, die, or still be there from before."""
+
+    def __init__(self, folder):
+        self.folder, self.submitted, self.at_once, self.cancelled = folder, [], 0, []
+        self.done, self.under_way = set(), set()
+        folder.mkdir(exist_ok=True)
+
+    def batch(self):
+        return __import__("contextlib").nullcontext()
+
+    def submit(self, job, name):
+        self.submitted.append(name)
+        return self.job_class(self.folder, f"id-{name}")
+
+    def job_class(self, folder, job_id):
+        executor = self
+
+        class Job:
+            paths = type("Paths", (), {"stderr": "x.err"})
+
+            def __init__(self):
+                self.job_id, self.asked = job_id, 0
+                executor.under_way.add(job_id)
+                executor.at_once = max(executor.at_once, len(executor.under_way))
+
+            def done(self):
+                self.asked += 1
+                if job_id == "id-lost" or self.asked > 1:
+                    executor.under_way.discard(job_id)
+                    if "bad" not in job_id:
+                        executor.done.add(job_id.removeprefix("id-"))
+                    return True
+                return False
+
+            def stderr(self):
+                return "Traceback\nValueError: no luck\n\n"
+
+            def cancel(self, check):
+                executor.cancelled.append(job_id)
+
+        return Job()
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.launch.time.sleep", lambda _: None)
+    return Jobs(tmp_path / "jobs")
+
+
+def test_the_dead_are_named_and_run_again_alone(jobs):
+    launch, work = Launch(lambda _: jobs, 2), {name: (name,) for name in ("a", "bad", "c", "d")}
+    died = run_jobs(launch, jobs.folder, work, jobs.done.__contains__, lambda *_: None)
+    assert died == {"bad": "ValueError: no luck (log: x.err)"} and jobs.at_once == 2
+    assert sorted(jobs.submitted) == ["a", "bad", "c", "d"]
+    jobs.submitted.clear()
+    jobs.done.add("bad")  # it ends well this time
+    jobs.done.discard("c")
+    run_jobs(launch, jobs.folder, work, jobs.done.__contains__, lambda *_: None)
+    assert not jobs.submitted or jobs.submitted == ["c"]
+
+
+def test_what_the_cluster_still_has_is_waited_for(jobs):
+    (jobs.folder / "jobs.json").write_text(json.dumps({"a": "id-a"}))
+    launch = Launch(lambda _: jobs, None)
+    assert run_jobs(launch, jobs.folder, {"a": ("a",), "b": ("b",)}, jobs.done.__contains__, lambda *_: None) == {}
+    assert jobs.submitted == ["b"]
+
+
+@pytest.mark.parametrize(("at_once", "cancelled"), [(1, ["id-a"]), (None, [])])
+def test_an_interruption_ends_the_jobs_of_this_machine_alone(at_once, cancelled, jobs):
+    def show(*_):
+        if jobs.submitted:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(Launch(lambda _: jobs, at_once), jobs.folder, {"a": ("a",)}, jobs.done.__contains__, show)
+    assert jobs.cancelled == cancelled
