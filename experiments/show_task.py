@@ -42,6 +42,8 @@ def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     print(f"input      {kind} a step; {steps}")
     print(f"output     {_count(task.output_size, 'number')} {where}")
     print(f"baseline   {task.baseline:.4g}, the loss of the best guess without memory")
+    if task.optimum is not None:
+        print(f"optimum    {task.optimum:.4g}, the loss of the best predictor there can be")
     print(f"solved     {task.criterion}")
     if task.examples is not None:
         print(f"examples   {size(task.examples.train)} to train, {size(task.examples.test)} to test on")

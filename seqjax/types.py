@@ -75,6 +75,7 @@ class Task(NamedTuple):
                  in epochs, and evaluation reads the test split
     show:        (batch, number of a sequence in it) -> text that a person can read; None for a form
                  that suits the shapes
+    optimum:     loss of the best predictor there can be, where it is known
     """
 
     sample: Callable[[Array, int], Batch]
@@ -89,6 +90,7 @@ class Task(NamedTuple):
     criterion: str = ""
     examples: Examples | None = None
     show: Callable[[Batch, int], str] | None = None
+    optimum: float | None = None
 
 
 class Direction(NamedTuple):

@@ -34,6 +34,7 @@ SMALLER = {
     "associative_recall": "associative_recall(pairs=3, keys=4, values=3)",
     "multiplication": "multiplication(length=22)",
     "two_sequence": "two_sequence(length=20)",
+    "hidden_markov": "hidden_markov(length=12, states=5, symbols=3)",
 }
 VARIABLE = "copy_memory(length=6, symbols=3, tokens=2, variant='variable')"
 UNIFORM, PADDED = "warp(length=12, warping=3, variant='uniform')", "warp(length=12, warping=3, padding=True)"
@@ -49,7 +50,7 @@ FORMS = [
 ]
 NOISY = "two_sequence(length=20, variant='3c')"  # what is to be learned is not its targets
 # In these the symbol just read tells something of the next, and the best guess without memory has read it.
-READS = [form for form in FORMS if form.startswith(("warp", "embedded", "continual"))]
+READS = [form for form in FORMS if form.startswith(("warp", "embedded", "continual", "hidden"))]
 
 
 @functools.cache

@@ -72,6 +72,7 @@ class Record(NamedTuple):
     config: dict[str, Any]
     notes: tuple[str, ...]
     flow: Mapping[str, Any] = MappingProxyType({})  # what experiments.gradient_flow measured
+    optimum: float | None = None  # loss of the best predictor there can be, where it is known
 
 
 def load(directory: str | Path) -> list[Record]:
@@ -108,6 +109,7 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
         given, task = config["runs"], config["task"]
         names = {"cell": str(config["config"]["cell"]), "task": str(config["config"]["task"])}
         numbers = {"length": task.get("length"), "baseline": _number(task.get("baseline"))}
+        numbers["optimum"] = _number(task.get("optimum"))
         seeds = [(int(run["seed"]), float(run.get("learning_rate") or 0)) for run in given]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not the configuration of a run ({_words(error)})") from error

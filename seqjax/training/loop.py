@@ -177,6 +177,7 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
             "name": named.name,
             "length": int(jax.eval_shape(lambda: task.sample(jax.random.key(0), 1)).inputs.shape[0]),
             "baseline": eval_task.baseline,
+            **({} if eval_task.optimum is None else {"optimum": eval_task.optimum}),
             "readout": task.readout,
             "criterion": eval_task.criterion + (f", on {config.eval_task}" if config.eval_task else ""),
         },
