@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 class Batch(NamedTuple):
     """B sequences and what is asked of them.
 
-    inputs:  [T, B, D] vectors, or [T, B] integer tokens
+    inputs:  [T, B, D] vectors, [T, B] integer tokens, or [T, B, 1 + C] tokens and their characters
     targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one
     mask:    [T, B] or [B], as targets: 1 where the loss counts
     lengths: [B] steps that exist, at least 1; None where nothing is padded
@@ -51,11 +51,16 @@ class Examples(NamedTuple):
 
     train, test: a pytree of arrays, the first axis counts examples
     batch:       (examples picked out of train or test) -> Batch
+    steps:       examples -> [N], how many steps each needs, where they differ much; then a batch is of examples
+                 of about the same length, and is cut to the fewest steps of `cuts` that hold it
+    cuts:        ascending, the last that of the longest example; a program is compiled for each
     """
 
     train: PyTree
     test: PyTree
     batch: Callable[[PyTree], Batch]
+    steps: Callable[[PyTree], Array] | None = None
+    cuts: tuple[int, ...] = ()
 
 
 class Task(NamedTuple):
@@ -76,6 +81,11 @@ class Task(NamedTuple):
     show:        (batch, number of a sequence in it) -> text that a person can read; None for a form
                  that suits the shapes
     optimum:     loss of the best predictor there can be, where it is known
+    characters:  how many there are, where the inputs are tokens [T, B, 1 + C] with their C characters; 0 is none
+    spell:       (batch, answers as its targets, number of a sequence) -> the answers as a person writes them
+    parse:       lines as a person types them -> a Batch without targets
+    grade:       (spelled targets, spelled answers), a list of sequences each -> name -> the number that the field
+                 reports of a whole test split and that is no mean over places (entity F1, BLEU)
     """
 
     sample: Callable[[Array, int], Batch]
@@ -91,6 +101,10 @@ class Task(NamedTuple):
     examples: Examples | None = None
     show: Callable[[Batch, int], str] | None = None
     optimum: float | None = None
+    characters: int | None = None
+    spell: Callable[[Batch, Array, int], list[str]] | None = None
+    parse: Callable[[list[str]], Batch] | None = None
+    grade: Callable[[list[list[str]], list[list[str]]], dict[str, float]] | None = None
 
 
 class Direction(NamedTuple):
@@ -110,6 +124,7 @@ class Model(NamedTuple):
     encode:  (params, inputs) -> what the first layer reads [T, B, D]
     layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
     read:    (params, ys of the last layer [T, B, H], lengths) -> outputs
+    decode:  (params, inputs, lengths) -> answers, where they are not just the largest of the outputs
     """
 
     init: Callable[[Array], PyTree]
@@ -117,3 +132,4 @@ class Model(NamedTuple):
     encode: Callable[[PyTree, Array], Array]
     layers: Callable[[PyTree], tuple[tuple[Direction, ...], ...]]
     read: Callable[[PyTree, Array, Array | None], Array]
+    decode: Callable[[PyTree, PyTree, Array | None], Array] | None = None

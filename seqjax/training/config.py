@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from seqjax import cells, data, spec, tasks
 from seqjax.models import sequence_model
@@ -36,7 +35,9 @@ class Config(NamedTuple):
     layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
+    input_dropout: float = 0.0
     embedding: int | None = None
+    character_width: int = 64
     strategy: str = "auto"
     optimizer: str = "adam"
     schedule: str | None = None
@@ -128,14 +129,16 @@ def build(config: Config) -> tuple[Task, Model]:
         layers=config.layers,
         bidirectional=config.bidirectional,
         dropout=config.dropout,
+        input_dropout=config.input_dropout,
         readout=task.readout,
         tokens=task.tokens,
         embedding=config.embedding,
+        characters=task.characters,
+        character_width=config.character_width,
         strategy=config.strategy,
     )
     if config.strategy != "auto":  # not every one is for every cell
-        inputs = jnp.zeros((2, 1), jnp.int32) if task.tokens else jnp.zeros((2, 1, task.input_size))
-        run = lambda key: model.apply(model.init(key), inputs)  # noqa: E731
+        run = lambda key: model.apply(model.init(key), task.sample(key, 1).inputs)  # noqa: E731
         _named("--strategy", config.strategy, lambda: jax.eval_shape(run, jax.random.key(0)))
     return task, model
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.training.state import RunState
-from seqjax.training.stream import size
+from seqjax.training.stream import cut, pick, size
 from seqjax.types import Array, Batch, Model, PyTree, Task
 
 
@@ -29,12 +29,16 @@ def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: i
         return measure(task.sample(jax.random.fold_in(run.stream("eval"), run.step), eval_size))
     count = size(test)
     taken = min(eval_size, count)
+    order = jnp.arange(count) if task.examples.steps is None else jnp.argsort(task.examples.steps(test))
 
     def one(start: Array) -> tuple[dict[str, Array], Array]:
         places = start + jnp.arange(taken)
-        batch = task.examples.batch(jax.tree.map(lambda leaf: leaf[jnp.minimum(places, count - 1)], test))
-        mask = batch.mask * (places < count)  # the last group is filled up with what does not count
-        return measure(batch._replace(mask=mask)), jnp.sum(mask)
+
+        def measured(batch: Batch) -> tuple[dict[str, Array], Array]:
+            mask = batch.mask * (places < count)  # the last group is filled up with what does not count
+            return measure(batch._replace(mask=mask)), jnp.sum(mask)
+
+        return cut(measured, task.examples, pick(test, order[jnp.minimum(places, count - 1)]), every=3)
 
     each, weights = jax.lax.map(one, jnp.arange(0, count, taken))
     return jax.tree.map(lambda values: jnp.sum(values * weights) / jnp.sum(weights), each)

@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     kind: str
 
 
-def make_layout(kind: Kind, runs: int) -> Layout:
+def make_layout(kind: Kind, runs: int, branches: bool = False) -> Layout:
     """Lay out so many runs on the devices at hand.
 
     'vmap':    all runs in one batched program; what an accelerator is good at.
@@ -36,7 +36,10 @@ def make_layout(kind: Kind, runs: int) -> Layout:
                has ended costs nothing.
     'sharded': the runs are dealt out over all devices; on each, 'map' on a CPU and 'vmap' elsewhere.
     'auto':    'sharded' where there are several devices and several runs; otherwise 'map' on a CPU
-               and 'vmap' on an accelerator.
+               and 'vmap' on an accelerator, but 'map' where the program branches.
+
+    branches: the program chooses while it runs among several that it holds (batches cut to their length),
+    all of which a batched program would compute.
 
     `python -m experiments.speed` measures them against separate runs.
 
@@ -45,7 +48,7 @@ def make_layout(kind: Kind, runs: int) -> Layout:
     """
     devices = jax.devices()
     on_cpu = devices[0].platform == "cpu"
-    alone = "map" if on_cpu else "vmap"
+    alone = "map" if on_cpu or branches else "vmap"
     if kind == "auto":
         kind = "sharded" if len(devices) > 1 and runs > 1 else alone
     if kind not in ("vmap", "map", "sharded"):

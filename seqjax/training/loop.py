@@ -44,7 +44,8 @@ def prepare(config: Config, layout: Kind = "auto") -> Prepared:
     task, model = build(config)
     eval_task = build_eval_task(config, task)
     program = make_program(config, task, eval_task, model)
-    return Prepared(config, task, eval_task, model, program, make_layout(layout, len(config.runs)))
+    branches = any(each.examples and each.examples.cuts for each in (task, eval_task))
+    return Prepared(config, task, eval_task, model, program, make_layout(layout, len(config.runs), branches))
 
 
 def train(

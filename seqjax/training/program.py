@@ -15,7 +15,7 @@ from seqjax.training.evaluation import evaluate
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.penalty import make_penalty
 from seqjax.training.state import NEVER, RunState, blank
-from seqjax.training.stream import size, train_batch
+from seqjax.training.stream import on_batch, size, train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
 
@@ -59,9 +59,12 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model) -> P
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
-        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size)
-        dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if config.dropout else None
-        value, grads = jax.value_and_grad(loss)(run.params, batch, dropout_key)
+        drops = config.dropout or config.input_dropout
+        dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if drops else None
+        value, grads = on_batch(
+            lambda batch: jax.value_and_grad(loss)(run.params, batch, dropout_key),
+            *(task, data[0], run.stream("train"), run.step, config.batch_size),
+        )
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
         after = run.replace(params=optax.apply_updates(run.params, updates), opt_state=opt_state, step=run.step + 1)
