@@ -33,6 +33,12 @@ CONFIG_FLAGS = {
     "input_dropout": (flags.DEFINE_float, "share of what the first layer reads dropped"),
     "embedding": (flags.DEFINE_integer, "width of a learned embedding of tokens; else one-hot"),
     "character_width": (flags.DEFINE_integer, "width of what is made of a token's characters, in tasks that have them"),
+    "attention": (flags.DEFINE_string, "of a network that writes: additive, multiplicative or none"),
+    "teacher_forcing": (
+        flags.DEFINE_string,
+        "spec of an optax schedule: the share of true symbols given to read",
+    ),
+    "beam": (flags.DEFINE_integer, "hypotheses kept where a network writes; 1 is greedy"),
     "strategy": (flags.DEFINE_string, "how cells run over time: auto, scan, checkpointed, associative, deer ..."),
     "optimizer": (flags.DEFINE_string, "spec of an optax optimizer, without its rate"),
     "schedule": (flags.DEFINE_string, "spec of an optax schedule that scales the rate"),

@@ -31,16 +31,27 @@ class Cell(NamedTuple):
     step: Callable[[PyTree, PyTree, Array], tuple[PyTree, Array]]
 
 
+class Pair(NamedTuple):
+    """A sequence to read, and the one to write as the decoder reads it while it learns.
+
+    source: [T, B] integer tokens
+    said:   [T, B] integer tokens: the symbol of the beginning, then the targets but their last
+    """
+
+    source: Array
+    said: Array
+
+
 class Batch(NamedTuple):
     """B sequences and what is asked of them.
 
-    inputs:  [T, B, D] vectors, [T, B] integer tokens, or [T, B, 1 + C] tokens and their characters
+    inputs:  [T, B, D] vectors, [T, B] integer tokens, [T, B, 1 + C] tokens and their characters, or a Pair
     targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one
     mask:    [T, B] or [B], as targets: 1 where the loss counts
-    lengths: [B] steps that exist, at least 1; None where nothing is padded
+    lengths: [B] steps that exist, at least 1, of a Pair those of the source; None where nothing is padded
     """
 
-    inputs: Array
+    inputs: Array | Pair
     targets: Array
     mask: Array
     lengths: Array | None = None
@@ -73,7 +84,8 @@ class Task(NamedTuple):
     input_size:  D, or the number of symbols where the inputs are tokens
     output_size: O
     baseline:    loss of the best guess without memory, in closed form
-    readout:     'every' or 'last': the steps at which the network answers
+    readout:     'every' or 'last': the steps at which the network answers; 'decode': it writes a sequence of its
+                 own, inputs are Pairs, and input_size and output_size are the symbols of source and target
     tokens:      the inputs are integer tokens
     criterion:   `solved` in words
     examples:    the stored examples where the task is real data; then training goes through them
@@ -84,8 +96,8 @@ class Task(NamedTuple):
     characters:  how many there are, where the inputs are tokens [T, B, 1 + C] with their C characters; 0 is none
     spell:       (batch, answers as its targets, number of a sequence) -> the answers as a person writes them
     parse:       lines as a person types them -> a Batch without targets
-    grade:       (spelled targets, spelled answers), a list of sequences each -> name -> the number that the field
-                 reports of a whole test split and that is no mean over places (entity F1, BLEU)
+    grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
+                 that the field reports of a whole test split and that is no mean over places (entity F1, BLEU)
     """
 
     sample: Callable[[Array, int], Batch]
@@ -95,7 +107,7 @@ class Task(NamedTuple):
     input_size: int
     output_size: int
     baseline: float
-    readout: Literal["every", "last"] = "every"
+    readout: Literal["every", "last", "decode"] = "every"
     tokens: bool = False
     criterion: str = ""
     examples: Examples | None = None
@@ -104,7 +116,7 @@ class Task(NamedTuple):
     characters: int | None = None
     spell: Callable[[Batch, Array, int], list[str]] | None = None
     parse: Callable[[list[str]], Batch] | None = None
-    grade: Callable[[list[list[str]], list[list[str]]], dict[str, float]] | None = None
+    grade: Callable[[list[list[str]], list[list[str]], list[int]], dict[str, float]] | None = None
 
 
 class Direction(NamedTuple):
@@ -123,7 +135,7 @@ class Model(NamedTuple):
              -> (outputs [T, B, O] or [B, O], carry); carries and nudges are tuples: layer, direction
     encode:  (params, inputs) -> what the first layer reads [T, B, D]
     layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
-    read:    (params, ys of the last layer [T, B, H], lengths) -> outputs
+    read:    (params, ys of the last layer [T, B, H], lengths, inputs) -> outputs
     decode:  (params, inputs, lengths) -> answers, where they are not just the largest of the outputs
     """
 
@@ -131,5 +143,5 @@ class Model(NamedTuple):
     apply: Callable[..., tuple[Array, PyTree]]
     encode: Callable[[PyTree, Array], Array]
     layers: Callable[[PyTree], tuple[tuple[Direction, ...], ...]]
-    read: Callable[[PyTree, Array, Array | None], Array]
+    read: Callable[[PyTree, Array, Array | None, PyTree], Array]
     decode: Callable[[PyTree, PyTree, Array | None], Array] | None = None

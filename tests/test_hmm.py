@@ -58,9 +58,9 @@ def all_paths(hmm, x):
 
 
 @functools.cache
-def inferred(kind, parallel, padded, zeros=False):
+def inferred(kind, parallel, zeros=False):
     """Everything there is to infer, in one compiled program."""
-    lengths = jnp.asarray(LENGTHS) if padded else None
+    lengths = jnp.asarray(LENGTHS)
 
     @jax.jit
     def everything(hmm, xs):
@@ -81,7 +81,7 @@ def inferred(kind, parallel, padded, zeros=False):
 @pytest.mark.parametrize("parallel", [False, True], ids=["scan", "parallel"])
 def test_it_is_the_sum_over_all_paths(kind, parallel):
     """Score, smoothing, best path, and how often each passage is expected; lengths 6, 1 and 4."""
-    hmm, xs, found = model(kind, zeros=True), seen(kind), inferred(kind, parallel, True, zeros=True)
+    hmm, xs, found = model(kind, zeros=True), seen(kind), inferred(kind, parallel, zeros=True)
     passages = np.zeros((S, S))
     for b, length in enumerate(LENGTHS):
         paths = all_paths(hmm, xs[:length, b])
@@ -119,7 +119,7 @@ def peer(kind, hmm):
 @pytest.mark.parametrize("kind", KINDS)
 def test_hmmlearn_says_the_same(kind):
     """Scores, best paths, smoothing and the model after one round of EM, on sequences of unlike lengths."""
-    hmm, xs, found = model(kind), seen(kind), inferred(kind, False, True)
+    hmm, xs, found = model(kind), seen(kind), inferred(kind, False)
     other = peer(kind, hmm)
     rows = [xs[:n, b].reshape(n, -1) for b, n in enumerate(LENGTHS)]
     stacked = np.concatenate(rows)
@@ -145,9 +145,8 @@ def test_hmmlearn_says_the_same(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("padded", [False, True])
-def test_in_parallel_it_is_the_same(kind, padded):
-    one, other = inferred(kind, False, padded), inferred(kind, True, padded)
+def test_in_parallel_it_is_the_same(kind):
+    one, other = inferred(kind, False), inferred(kind, True)
     close(one, other, 1e-11)
 
 
@@ -168,7 +167,7 @@ def test_any_length(steps):
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_takes_part_in_nothing(kind):
     """Whatever it holds: in the values, in the next model, and in the gradient."""
-    xs, found = seen(kind), inferred(kind, False, True)
+    xs, found = seen(kind), inferred(kind, False)
     past = np.arange(T)[:, None] >= LENGTHS
     xs[past] = -7 if kind == "categorical" else np.nan
     lengths = jnp.asarray(LENGTHS)

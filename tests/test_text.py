@@ -138,7 +138,7 @@ def test_columns_lengths_and_arguments_that_will_not_do(tmp_path):
 def test_entities_are_graded_whole(tmp_path):
     truth, said = [["B-per", "I-per", "O", "B-loc"], ["O"]], [["B-per", "O", "O", "B-loc"], ["B-loc"]]
     pytest.importorskip("seqeval")
-    scores = entity_scores(truth, said)
+    scores = entity_scores(truth, said, [4, 1])
     assert scores["entity precision"] == pytest.approx(1 / 3) and scores["entity recall"] == 1 / 2
     assert scores["entity F1"] == pytest.approx(0.4) and scores["accuracy"] == share_right(truth, said) == 3 / 5
     rows = [("Ann saw Rome", "B-per O B-loc"), ("Rome", "B-loc")]
@@ -146,7 +146,7 @@ def test_entities_are_graded_whole(tmp_path):
     task = ner(where, min_count=1)
     batch = whole(task)
     spelled = [task.spell(batch, batch.targets, n) for n in range(2)]
-    assert task.grade(spelled, spelled)["entity F1"] == 1
+    assert task.grade(spelled, spelled, [3, 1])["entity F1"] == 1
     where = sentences(tmp_path / "e", [("Ann", "person")], names=("tokens", "tags"))
     assert "a label 'person'; expected O, B-... or I-..." in complaint(ner, data=where)
 
@@ -202,11 +202,11 @@ def test_what_is_cut_off_changes_no_answer_and_no_gradient(tmp_path):
     task = tagging(sentences(tmp_path / "d"), characters=4)
     model = sequence_model(
         rnn(3), task.input_size, task.output_size, tokens=True, embedding=2, characters=task.characters,
-        character_width=3, bidirectional=True,
+        character_width=3, bidirectional=True, strategy="scan",
     )  # fmt: skip
     leaves, form = jax.tree.flatten(jax.eval_shape(model.init, jax.random.key(0)))
     params = jax.tree.unflatten(form, [0.4 * noise(n, *leaf.shape) for n, leaf in enumerate(leaves)])
-    picked = pick(task.examples.train, jnp.array([1, 2, 4]))
+    picked, examples = pick(task.examples.train, jnp.array([1, 2, 4])), task.examples._replace(cuts=(3, 6))
 
     def measured(params, batch):
         loss = lambda params: task.loss(model.apply(params, batch.inputs, batch.lengths)[0], batch)  # noqa: E731
@@ -214,7 +214,7 @@ def test_what_is_cut_off_changes_no_answer_and_no_gradient(tmp_path):
 
     two = jax.jit(
         lambda params: (
-            cut(lambda batch: measured(params, batch), task.examples, picked),
+            cut(lambda batch: measured(params, batch), examples, picked),
             measured(params, task.examples.batch(picked)),
         )
     )(params)

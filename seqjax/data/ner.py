@@ -37,7 +37,7 @@ def ner(
     return task._replace(grade=entity_scores)
 
 
-def entity_scores(truth: list[list[str]], said: list[list[str]]) -> dict[str, float]:
+def entity_scores(truth: list[list[str]], said: list[list[str]], steps: list[int]) -> dict[str, float]:
     """Precision, recall and F1 of entities, by seqeval as CoNLL counts them. Raises UserError where it is missing."""
     try:
         from seqeval.metrics import f1_score, precision_score, recall_score

@@ -126,7 +126,7 @@ def sentiment(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=parse,
-        grade=lambda truth, said: {"accuracy": sum(a == b for a, b in zip(truth, said)) / len(truth)},
+        grade=lambda truth, said, steps: {"accuracy": sum(a == b for a, b in zip(truth, said)) / len(truth)},
     )
 
 

@@ -118,7 +118,7 @@ def tagging(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=lambda lines: words.batch([line.split() for line in lines], batch(jax.tree.map(lambda x: x[:1], train))),
-        grade=lambda truth, said: {"accuracy": share_right(truth, said)},
+        grade=lambda truth, said, steps: {"accuracy": share_right(truth, said)},
     )
 
 

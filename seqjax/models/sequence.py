@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqjax.models.characters import CharacterEncoder
-from seqjax.types import Array, Cell, Direction, Model, PyTree, UserError
-from seqjax.unroll import find_strategy, unroll
+from seqjax.models.stack import Stack, ends, init_stack, run_stack, stack_of
+from seqjax.types import Array, Cell, Model, PyTree, UserError
+from seqjax.unroll import find_strategy
 
 
 class Surroundings(nn.Module):
@@ -109,35 +110,21 @@ def sequence_model(
     ways = 2 if bidirectional else 1
     width_in = (embedding or input_size) + (character_width if characters else 0)
 
-    def output_width(params: PyTree) -> int:
-        x = jnp.zeros((1, width_in))
-        return jax.eval_shape(lambda: cell.step(params, cell.initial_carry(params, (1,)), x)[1]).shape[-1]
-
     def init(key: Array) -> PyTree:
         key_around, *keys = jax.random.split(key, 1 + layers * ways)
-        width = output_width(cell.init(keys[0], width_in))
-        params = {}
-        for layer in range(layers):
-            size = width_in if layer == 0 else ways * width
-            params[f"layer_{layer}"] = tuple(cell.init(keys[layer * ways + way], size) for way in range(ways))
+        params, width = init_stack(keys, cell, width_in, ways)
         symbols = jnp.zeros((1, 1, 2) if characters else (1, 1), jnp.int32)
         inputs = symbols if tokens else jnp.zeros((1, 1, input_size))
-        return params | {"around": around.init(key_around, inputs, ways * width)["params"]}
+        return params | {"around": around.init(key_around, inputs, width)["params"]}
 
     def encode(params: PyTree, inputs: Array) -> Array:
         return around.apply({"params": params["around"]}, inputs, method="encode")
 
-    def stack(params: PyTree) -> tuple[tuple[Direction, ...], ...]:
-        return tuple(
-            tuple(Direction(cell, params[f"layer_{layer}"][way], reverse=way == 1) for way in range(ways))
-            for layer in range(layers)
-        )
+    def stack(params: PyTree) -> Stack:
+        return stack_of(cell, params)
 
-    def read(params: PyTree, ys: Array, lengths: Array | None) -> Array:
-        if readout == "last":
-            forward, backward = jnp.split(ys, 2, -1) if bidirectional else (ys, None)
-            last = forward[-1] if lengths is None else forward[jnp.maximum(lengths - 1, 0), jnp.arange(ys.shape[1])]
-            ys = last if backward is None else jnp.concatenate([last, backward[0]], -1)
+    def read(params: PyTree, ys: Array, lengths: Array | None, inputs: Array | None = None) -> Array:
+        ys = ends(ys, lengths, ways) if readout == "last" else ys
         return around.apply({"params": params["around"]}, ys, method="answer")
 
     def apply(
@@ -149,28 +136,17 @@ def sequence_model(
         nudge: PyTree | None = None,
         dropout_key: Array | None = None,
     ) -> tuple[Array, PyTree]:
-        xs, carries = encode(params, inputs), []
-        for depth, layer in enumerate(stack(params)):
-            share = dropout if depth else input_dropout
-            if share and dropout_key is not None:
-                xs = nn.Dropout(share, deterministic=False).apply(
-                    {}, xs, rngs={"dropout": jax.random.fold_in(dropout_key, depth)}
-                )
-            runs = [
-                unroll(
-                    way.cell,
-                    way.params,
-                    xs,
-                    None if carry is None else carry[depth][number],
-                    lengths=lengths,
-                    reverse=way.reverse,
-                    nudge=None if nudge is None else nudge[depth][number],
-                    strategy=strategy,
-                )
-                for number, way in enumerate(layer)
-            ]
-            carries.append(tuple(after for after, _ in runs))
-            xs = jnp.concatenate([ys for _, ys in runs], -1)
-        return read(params, xs, lengths), tuple(carries)
+        ys, carries = run_stack(
+            stack(params),
+            encode(params, inputs),
+            lengths,
+            carry=carry,
+            nudge=nudge,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            dropout_key=dropout_key,
+            strategy=strategy,
+        )
+        return read(params, ys, lengths), carries
 
     return Model(init, apply, encode, stack, read)

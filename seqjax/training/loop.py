@@ -169,6 +169,7 @@ def _rounded(named: dict[str, np.ndarray], place: int) -> dict[str, Any]:
 def _description(prepared: Prepared, command: str) -> dict[str, Any]:
     config, task, eval_task = prepared.config, prepared.task, prepared.eval_task
     named = spec.parse(config.task)
+    shapes = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1))
     params = jax.eval_shape(prepared.model.init, jax.random.key(0))
     return {
         "kind": "train",
@@ -176,7 +177,7 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
         "config": config._asdict(),
         "task": {
             "name": named.name,
-            "length": int(jax.eval_shape(lambda: task.sample(jax.random.key(0), 1)).inputs.shape[0]),
+            "length": jax.tree.leaves(shapes.inputs)[0].shape[0],
             "baseline": eval_task.baseline,
             **({} if eval_task.optimum is None else {"optimum": eval_task.optimum}),
             "readout": task.readout,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.tasks.showing import length
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config
 from seqjax.training.loop import Prepared, prepare
@@ -73,12 +74,13 @@ def graded(task: Task, answered: list[tuple[Batch, Array]]) -> dict[str, float]:
     """The task's grade of all the answers to batches of examples. Raises UserError where it has none."""
     if task.grade is None or task.spell is None:
         raise UserError("the task has no grade of its own; its score is in result.json and in the report")
-    truth, said = [], []
+    truth, said, steps = [], [], []
     for batch, given in answered:
         for n in range(batch.mask.shape[-1]):
             truth.append(task.spell(batch, batch.targets, n))
             said.append(task.spell(batch, given, n))
-    return task.grade(truth, said)
+            steps.append(length(batch, n))
+    return task.grade(truth, said, steps)
 
 
 def _form(prepared: Prepared) -> PyTree:

@@ -12,7 +12,7 @@ import optax
 from seqjax.gradients.probe import Probe, probe
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
-from seqjax.training.optimizer import make_optimizer
+from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
 from seqjax.training.state import NEVER, RunState, blank
 from seqjax.training.stream import on_batch, size, train_batch
@@ -52,17 +52,22 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model) -> P
         params = model.init(run.stream("init"))
         return run.replace(params=params, opt_state=optimizer(learning_rate).init(params))
 
-    def loss(params: PyTree, batch: Batch, dropout_key: Array | None) -> Array:
-        outputs, _ = model.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key)
+    forcing = make_schedule("--teacher_forcing", config.teacher_forcing)
+    if forcing is not None and task.readout != "decode":
+        raise UserError(f"--teacher_forcing={config.teacher_forcing!r}: --task={config.task!r} writes no sequence")
+
+    def loss(params: PyTree, batch: Batch, dropout_key: Array | None, step: Array) -> Array:
+        forced = {} if forcing is None else {"teacher_forcing": forcing(step)}
+        outputs, _ = model.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key, **forced)
         value = task.loss(outputs, batch)
         return value if penalty is None else value + penalty(model, params, batch, task.loss)
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
-        drops = config.dropout or config.input_dropout
+        drops = config.dropout or config.input_dropout or config.teacher_forcing
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if drops else None
         value, grads = on_batch(
-            lambda batch: jax.value_and_grad(loss)(run.params, batch, dropout_key),
+            lambda batch: jax.value_and_grad(loss)(run.params, batch, dropout_key, run.step),
             *(task, data[0], run.stream("train"), run.step, config.batch_size),
         )
         norm = optax.tree.norm(grads)
