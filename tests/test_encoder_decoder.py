@@ -363,3 +363,34 @@ def test_all_beams_agree_on_what_they_keep():
                 at, logits = step(memory[b : b + 1], at, jnp.asarray([token]))
                 total, token = total + float(jax.nn.log_softmax(logits)[0, symbol]), symbol
             assert score == pytest.approx(total, abs=1e-4)
+
+
+def test_a_translator_is_trained_and_then_answers(tmp_path, capsys):
+    """Two steps with dropout and a teacher who gives less and less; then the test split, and a text typed."""
+    from experiments import predict
+    from seqjax.training import Config, prepare, train
+    from seqjax.training.prediction import restore
+
+    pytest.importorskip("sacrebleu")
+    alike = [("a b", "x y"), ("b a", "y x"), ("a c", "z x"), ("c b", "z z")]
+    where = sentences(tmp_path / "d", alike, alike)
+    config = Config(
+        cell="rnn(hidden=3)", task=f"translation(data={where!r})", embedding=2, steps=2, batch_size=2, eval_every=1,
+        eval_size=2, probe_size=1, input_dropout=0.2, beam=2, strategy="scan",
+        teacher_forcing="linear_schedule(end_value=0.5, transition_steps=2)",
+    )  # fmt: skip
+    result = train(prepare(config, "map"), tmp_path / "run", command="")
+    assert result["runs"][0]["steps"] == 2 and np.isfinite(result["runs"][0]["loss"])
+    assert predict.main([str(tmp_path / "run"), "--samples=1"]) == 0
+    said = capsys.readouterr().out
+    assert "source   " in said and "answer   " in said and "BLEU " in said
+    assert "BLEU" in json.loads((tmp_path / "run" / "grades-0.json").read_text())
+    assert predict.main([str(tmp_path / "run"), "--text=a b", "--text=c"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and set(" ".join(lines).split()) <= {"x", "y", "z"}
+    assert predict.main([str(tmp_path / "run"), "--run=1"]) == 2
+    assert "--run=1; " in capsys.readouterr().err
+    assert predict.main([str(tmp_path)]) == 2 and "expected a run directory" in capsys.readouterr().err
+    with pytest.raises(UserError, match="writes no sequence"):
+        prepare(Config(cell="rnn(hidden=3)", task="adding", teacher_forcing="constant_schedule(value=0.5)"))
+    assert restore(tmp_path / "run")[0].config == config

@@ -13,6 +13,7 @@ from test_data import own_cache  # noqa: F401  (a fixture of every test)
 from seqjax.cells.rnn import rnn
 from seqjax.data.lexicon import ends
 from seqjax.data.ner import entity_scores, ner
+from seqjax.data.sentiment import sentiment, tokenized
 from seqjax.data.tagging import share_right, tagging
 from seqjax.data.text import cuts, vocabulary
 from seqjax.models import sequence_model
@@ -254,3 +255,32 @@ def test_padding_of_real_sentences_is_under_15_percent():
     batches = [steps[np.asarray(take(jnp.asarray(steps), jax.random.key(0), n, 32))] for n in range(0, 392, 3)]
     read = sum(32 * at[np.searchsorted(at, lengths.max())] for lengths in batches)
     assert 1 - sum(lengths.sum() for lengths in batches) / read < 0.15
+
+
+def test_a_text_has_one_label(tmp_path):
+    """Words in lower case and signs; labels by number or name; unknown labels and empty texts by their row."""
+    texts = [("Good, isn't it?", 1), ("bad BAD it", 0), ("good it", 1)]
+
+    def write(train, test=texts[:1]):
+        for split, rows in (("train", train), ("test", test)):
+            lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+            (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+        return str(tmp_path)
+
+    assert tokenized("Good, isn't it?") == ["good", ",", "isn't", "it", "?"]
+    task = sentiment(write(texts))
+    batch = whole(task)  # it 3, bad and good 2
+    read = [batch.inputs[:steps, b].tolist() for b, steps in enumerate(batch.lengths)]
+    assert read == [[3, 0, 0, 1, 0], [2, 2, 1], [3, 1]]
+    assert batch.targets.tolist() == [1, 0, 1] and batch.lengths.tolist() == [5, 3, 2]
+    assert (task.readout, task.output_size, task.examples.cuts) == ("last", 2, (2, 3, 5))
+    assert task.baseline == pytest.approx(-(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3))
+    assert [task.spell(batch, batch.targets, n) for n in range(3)] == [["1"], ["0"], ["1"]]
+    assert task.parse(["so GOOD"]).inputs.T.tolist() == [[0, 3]]
+    assert task.grade([["1"], ["0"]], [["1"], ["1"]], [1, 1]) == {"accuracy": 0.5}
+    assert task.show(batch, 1).splitlines()[-1] == "label    0"
+    spelled = sentiment(write(texts), characters=3)
+    assert whole(spelled).inputs.shape == (5, 3, 4)
+    text = complaint(sentiment, data=write(texts, [("fine", 2)]))
+    assert "row 0 of column 'label' of split 'test' holds '2', which no row to train on has; labels: 0, 1" in text
+    assert "row 1 of column 'text' of split 'train' holds ''" in complaint(sentiment, data=write([texts[0], ("", 1)]))
