@@ -34,15 +34,17 @@ def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     task = build_task(values.task)
     batch = draw(task, values.seed, values.samples)
     kind = f"one of {task.input_size} symbols" if task.tokens else _count(task.input_size, "number")
-    where = {"every": "at every step", "last": "at the end"}[task.readout]
+    where = {"every": "at every step", "last": "at the end", "decode": "for each symbol it writes"}[task.readout]
     lengths = sorted({length(batch, n) for n in range(values.samples)})
-    steps = f"{batch.inputs.shape[0]} steps"
+    steps = f"{jax.tree.leaves(batch.inputs)[0].shape[0]} steps"
     if batch.lengths is not None:
         steps = f"at most {steps}, here {' to '.join(map(str, lengths[:: max(1, len(lengths) - 1)]))}"
     print(f"task       {values.task}")
     print(f"input      {kind} a step; {steps}")
     print(f"output     {_count(task.output_size, 'number')} {where}")
     print(f"baseline   {task.baseline:.4g}, the loss of the best guess without memory")
+    if task.optimum is not None:
+        print(f"optimum    {task.optimum:.4g}, the loss of the best predictor there can be")
     print(f"solved     {task.criterion}")
     if task.examples is not None:
         print(f"examples   {count_of(task.examples.train)} to train, {count_of(task.examples.test)} to test on")

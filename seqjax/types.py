@@ -31,16 +31,27 @@ class Cell(NamedTuple):
     step: Callable[[PyTree, PyTree, Array], tuple[PyTree, Array]]
 
 
+class Pair(NamedTuple):
+    """A sequence to read, and the one to write as the decoder reads it while it learns.
+
+    source: [T, B] integer tokens
+    said:   [T, B] integer tokens: the symbol of the beginning, then the targets but their last
+    """
+
+    source: Array
+    said: Array
+
+
 class Batch(NamedTuple):
     """B sequences and what is asked of them.
 
-    inputs:  [T, B, D] vectors, or [T, B] integer tokens
+    inputs:  [T, B, D] vectors, [T, B] integer tokens, [T, B, 1 + C] tokens and their characters, or a Pair
     targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one
     mask:    [T, B] or [B], as targets: 1 where the loss counts
-    lengths: [B] steps that exist, at least 1; None where nothing is padded
+    lengths: [B] steps that exist, at least 1, of a Pair those of the source; None where nothing is padded
     """
 
-    inputs: Array
+    inputs: Array | Pair
     targets: Array
     mask: Array
     lengths: Array | None = None
@@ -51,11 +62,16 @@ class Examples(NamedTuple):
 
     train, test: a pytree of arrays, the first axis counts examples
     batch:       (examples picked out of train or test) -> Batch
+    steps:       examples -> [N], how many steps each needs, where they differ much; then a batch is of examples
+                 of about the same length, and is cut to the fewest steps of `cuts` that hold it
+    cuts:        ascending, the last that of the longest example; a program is compiled for each
     """
 
     train: PyTree
     test: PyTree
     batch: Callable[[PyTree], Batch]
+    steps: Callable[[PyTree], Array] | None = None
+    cuts: tuple[int, ...] = ()
 
 
 class Task(NamedTuple):
@@ -68,13 +84,20 @@ class Task(NamedTuple):
     input_size:  D, or the number of symbols where the inputs are tokens
     output_size: O
     baseline:    loss of the best guess without memory, in closed form
-    readout:     'every' or 'last': the steps at which the network answers
+    readout:     'every' or 'last': the steps at which the network answers; 'decode': it writes a sequence of its
+                 own, inputs are Pairs, and input_size and output_size are the symbols of source and target
     tokens:      the inputs are integer tokens
     criterion:   `solved` in words
     examples:    the stored examples where the task is real data; then training goes through them
                  in epochs, and evaluation reads the test split
     show:        (batch, number of a sequence in it) -> text that a person can read; None for a form
                  that suits the shapes
+    optimum:     loss of the best predictor there can be, where it is known
+    characters:  how many there are, where the inputs are tokens [T, B, 1 + C] with their C characters; 0 is none
+    spell:       (batch, answers as its targets, number of a sequence) -> the answers as a person writes them
+    parse:       lines as a person types them -> a Batch without targets
+    grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
+                 that the field reports of a whole test split and that is no mean over places (entity F1, BLEU)
     """
 
     sample: Callable[[Array, int], Batch]
@@ -84,11 +107,16 @@ class Task(NamedTuple):
     input_size: int
     output_size: int
     baseline: float
-    readout: Literal["every", "last"] = "every"
+    readout: Literal["every", "last", "decode"] = "every"
     tokens: bool = False
     criterion: str = ""
     examples: Examples | None = None
     show: Callable[[Batch, int], str] | None = None
+    optimum: float | None = None
+    characters: int | None = None
+    spell: Callable[[Batch, Array, int], list[str]] | None = None
+    parse: Callable[[list[str]], Batch] | None = None
+    grade: Callable[[list[list[str]], list[list[str]], list[int]], dict[str, float]] | None = None
 
 
 class Direction(NamedTuple):
@@ -108,11 +136,13 @@ class Model(NamedTuple):
              share (n, k): these sequences are the k-th of n parts of a batch, as dropout must know
     encode:  (params, inputs) -> what the first layer reads [T, B, D]
     layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
-    read:    (params, ys of the last layer [T, B, H], lengths) -> outputs
+    read:    (params, ys of the last layer [T, B, H], lengths, inputs) -> outputs
+    decode:  (params, inputs, lengths) -> answers, where they are not just the largest of the outputs
     """
 
     init: Callable[[Array], PyTree]
     apply: Callable[..., tuple[Array, PyTree]]
     encode: Callable[[PyTree, Array], Array]
     layers: Callable[[PyTree], tuple[tuple[Direction, ...], ...]]
-    read: Callable[[PyTree, Array, Array | None], Array]
+    read: Callable[[PyTree, Array, Array | None, PyTree], Array]
+    decode: Callable[[PyTree, PyTree, Array | None], Array] | None = None

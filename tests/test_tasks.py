@@ -34,6 +34,7 @@ SMALLER = {
     "associative_recall": "associative_recall(pairs=3, keys=4, values=3)",
     "multiplication": "multiplication(length=22)",
     "two_sequence": "two_sequence(length=20)",
+    "hidden_markov": "hidden_markov(length=12, states=5, symbols=3)",
 }
 VARIABLE = "copy_memory(length=6, symbols=3, tokens=2, variant='variable')"
 UNIFORM, PADDED = "warp(length=12, warping=3, variant='uniform')", "warp(length=12, warping=3, padding=True)"
@@ -54,7 +55,7 @@ SIGMOIDS = [
     *(f"noise_free_lag(length=5, variant={variant!r}, outputs='sigmoid')" for variant in ("2a", "2b", "2c")),
     "temporal_order(length=20, outputs='sigmoid')",
 ]
-READS = [form for form in [*FORMS, *SIGMOIDS] if form.startswith(("warp", "embedded", "continual"))]
+READS = [form for form in [*FORMS, *SIGMOIDS] if form.startswith(("warp", "embedded", "continual", "hidden"))]
 
 
 @functools.cache

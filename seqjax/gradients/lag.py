@@ -136,8 +136,8 @@ def model_step_gradients(
     """
     layers = model.layers(params)
     tapes, ys = record(layers, model.encode(params, batch.inputs), batch.lengths)
-    size = batch.inputs.shape[1]
-    ys_bar = jax.grad(lambda ys: size * loss(model.read(params, ys, batch.lengths), batch))(ys)
+    size = batch.mask.shape[-1]
+    ys_bar = jax.grad(lambda ys: size * loss(model.read(params, ys, batch.lengths, batch.inputs), batch))(ys)
     found = []
     above = Scaled(ys_bar, jnp.zeros(ys_bar.shape[:2]))
     for layer, (xs, carries) in zip(reversed(layers), reversed(tapes)):

@@ -152,7 +152,7 @@ def truncation(
         top = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
         return [leaf / top * jnp.exp(jnp.log(top) - size) for leaf in leaves], size
 
-    full, full_size = unit(gradient(jnp.asarray(batch.inputs.shape[0])))
+    full, full_size = unit(gradient(jnp.asarray(jax.tree.leaves(batch.inputs)[0].shape[0])))
 
     def compare(window: Array) -> tuple[Array, Array]:
         cut, size = unit(gradient(window))
@@ -176,7 +176,7 @@ def _outputs(model: Model, params: PyTree, batch: Batch, window: Array) -> Array
             marked = jnp.concatenate([xs, cut[..., None].astype(xs.dtype)], -1)
             ys.append(unroll(_cuttable(way), way.params, marked, lengths=lengths, reverse=way.reverse)[1])
         xs = jnp.concatenate(ys, -1)
-    return model.read(params, xs, lengths)
+    return model.read(params, xs, lengths, batch.inputs)
 
 
 def _cuttable(way: Direction) -> Cell:

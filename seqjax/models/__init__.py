@@ -1,5 +1,6 @@
-"""What stands around a cell: stacks, two directions, dropout, embeddings and readouts."""
+"""What stands around a cell: stacks, two directions, dropout, embeddings and readouts; what reads and writes."""
 
+from seqjax.models.encoder_decoder import encoder_decoder
 from seqjax.models.sequence import sequence_model
 
-__all__ = ["sequence_model"]
+__all__ = ["encoder_decoder", "sequence_model"]

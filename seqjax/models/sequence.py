@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqjax.types import Array, Cell, Direction, Model, PyTree, UserError
-from seqjax.unroll import find_strategy, unroll
+from seqjax.models.characters import CharacterEncoder
+from seqjax.models.stack import Stack, ends, init_stack, run_stack, stack_of
+from seqjax.types import Array, Cell, Model, PyTree, UserError
+from seqjax.unroll import find_strategy
 
 
 class Surroundings(nn.Module):
@@ -18,11 +20,14 @@ class Surroundings(nn.Module):
     output_size: int
     tokens: int | None
     embedding: int | None
+    characters: int | None = None
+    character_width: int = 0
 
     def setup(self) -> None:
         """Flax's place for parts."""
         self.head = nn.Dense(self.output_size)
         self.embed = nn.Embed(self.tokens, self.embedding) if self.embedding else None
+        self.spell = CharacterEncoder(self.characters, self.character_width) if self.characters else None
 
     def __call__(self, inputs: Array, width: int) -> Array:
         """Touches every part once, to make its parameters."""
@@ -33,7 +38,10 @@ class Surroundings(nn.Module):
         """Tokens [T, B] to vectors [T, B, D]: learned, or one-hot. Vectors stay as they are."""
         if self.tokens is None:
             return inputs
-        return self.embed(inputs) if self.embed else jax.nn.one_hot(inputs, self.tokens)
+        if self.spell is not None:
+            inputs, characters = inputs[..., 0], inputs[..., 1:]
+        vectors = self.embed(inputs) if self.embed else jax.nn.one_hot(inputs, self.tokens)
+        return vectors if self.spell is None else jnp.concatenate([vectors, self.spell(characters)], -1)
 
     def answer(self, features: Array) -> Array:
         """[..., H] -> [..., O]."""
@@ -48,9 +56,12 @@ def sequence_model(
     layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    input_dropout: float = 0.0,
     readout: Literal["every", "last"] = "every",
     tokens: bool = False,
     embedding: int | None = None,
+    characters: int | None = None,
+    character_width: int = 64,
     strategy: str = "auto",
 ) -> Model:
     """A stack of one cell over the sequence, read by a linear layer.
@@ -67,59 +78,53 @@ def sequence_model(
         bidirectional: read each sequence both ways.
         dropout: share of the outputs between layers that is dropped while training, new at every
             step, never on the recurrent path. (Zaremba, Sutskever & Vinyals 2014)
+        input_dropout: share of what the first layer reads that is dropped while training.
         readout: 'every' answers at each step [T, B, O]; 'last' answers once [B, O], from the output
             at the last valid step and, read backwards, from the output at the first.
         tokens: inputs are integers [T, B].
         embedding: width of the learned embedding of tokens; None for one-hot vectors.
+        characters: how many characters there are, where inputs are tokens and their characters
+            [T, B, 1 + C]; see `CharacterEncoder`. None where a token is but a number.
+        character_width: width of what is made of the characters, and joined to the token's vector.
         strategy: how the cells run over time; see `unroll`.
 
     Raises:
-        UserError: fewer than one layer, dropout outside [0, 1), dropout in a single layer, an
-            embedding of vectors, or an unknown strategy.
+        UserError: fewer than one layer, a dropout outside [0, 1), dropout in a single layer, an
+            embedding of vectors, a width below 1, or an unknown strategy.
     """
     find_strategy(strategy)
     if layers < 1:
         raise UserError(f"layers={layers}; expected at least 1")
-    if not 0 <= dropout < 1:
-        raise UserError(f"dropout={dropout}; expected at least 0 and less than 1")
+    for name, share in (("dropout", dropout), ("input_dropout", input_dropout)):
+        if not 0 <= share < 1:
+            raise UserError(f"{name}={share}; expected at least 0 and less than 1")
     if dropout and layers == 1:
         raise UserError(f"dropout={dropout} acts between layers; it needs layers of 2 or more, not 1")
     if embedding is not None and not tokens:
         raise UserError(f"embedding={embedding}, but the task's inputs are vectors; leave it out")
     if embedding is not None and embedding < 1:
         raise UserError(f"embedding={embedding}; expected at least 1")
-    around = Surroundings(output_size, input_size if tokens else None, embedding)
+    if character_width < 1:
+        raise UserError(f"character_width={character_width}; expected at least 1")
+    around = Surroundings(output_size, input_size if tokens else None, embedding, characters, character_width)
     ways = 2 if bidirectional else 1
-    width_in = embedding or input_size
-
-    def output_width(params: PyTree) -> int:
-        x = jnp.zeros((1, width_in))
-        return jax.eval_shape(lambda: cell.step(params, cell.initial_carry(params, (1,)), x)[1]).shape[-1]
+    width_in = (embedding or input_size) + (character_width if characters else 0)
 
     def init(key: Array) -> PyTree:
         key_around, *keys = jax.random.split(key, 1 + layers * ways)
-        width = output_width(cell.init(keys[0], width_in))
-        params = {}
-        for layer in range(layers):
-            size = width_in if layer == 0 else ways * width
-            params[f"layer_{layer}"] = tuple(cell.init(keys[layer * ways + way], size) for way in range(ways))
-        inputs = jnp.zeros((1, 1), jnp.int32) if tokens else jnp.zeros((1, 1, input_size))
-        return params | {"around": around.init(key_around, inputs, ways * width)["params"]}
+        params, width = init_stack(keys, cell, width_in, ways)
+        symbols = jnp.zeros((1, 1, 2) if characters else (1, 1), jnp.int32)
+        inputs = symbols if tokens else jnp.zeros((1, 1, input_size))
+        return params | {"around": around.init(key_around, inputs, width)["params"]}
 
     def encode(params: PyTree, inputs: Array) -> Array:
         return around.apply({"params": params["around"]}, inputs, method="encode")
 
-    def stack(params: PyTree) -> tuple[tuple[Direction, ...], ...]:
-        return tuple(
-            tuple(Direction(cell, params[f"layer_{layer}"][way], reverse=way == 1) for way in range(ways))
-            for layer in range(layers)
-        )
+    def stack(params: PyTree) -> Stack:
+        return stack_of(cell, params)
 
-    def read(params: PyTree, ys: Array, lengths: Array | None) -> Array:
-        if readout == "last":
-            forward, backward = jnp.split(ys, 2, -1) if bidirectional else (ys, None)
-            last = forward[-1] if lengths is None else forward[jnp.maximum(lengths - 1, 0), jnp.arange(ys.shape[1])]
-            ys = last if backward is None else jnp.concatenate([last, backward[0]], -1)
+    def read(params: PyTree, ys: Array, lengths: Array | None, inputs: Array | None = None) -> Array:
+        ys = ends(ys, lengths, ways) if readout == "last" else ys
         return around.apply({"params": params["around"]}, ys, method="answer")
 
     def apply(
@@ -132,36 +137,18 @@ def sequence_model(
         dropout_key: Array | None = None,
         share: tuple[int, Array | int] = (1, 0),
     ) -> tuple[Array, PyTree]:
-        xs, carries = encode(params, inputs), []
-        for depth, layer in enumerate(stack(params)):
-            if depth and dropout_key is not None:
-                xs = _dropped(xs, dropout, jax.random.fold_in(dropout_key, depth), *share)
-            runs = [
-                unroll(
-                    way.cell,
-                    way.params,
-                    xs,
-                    None if carry is None else carry[depth][number],
-                    lengths=lengths,
-                    reverse=way.reverse,
-                    nudge=None if nudge is None else nudge[depth][number],
-                    strategy=strategy,
-                )
-                for number, way in enumerate(layer)
-            ]
-            carries.append(tuple(after for after, _ in runs))
-            xs = jnp.concatenate([ys for _, ys in runs], -1)
-        return read(params, xs, lengths), tuple(carries)
+        ys, carries = run_stack(
+            stack(params),
+            encode(params, inputs),
+            lengths,
+            carry=carry,
+            nudge=nudge,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            dropout_key=dropout_key,
+            strategy=strategy,
+            share=share,
+        )
+        return read(params, ys, lengths), carries
 
     return Model(init, apply, encode, stack, read)
-
-
-def _dropped(xs: Array, rate: float, key: Array, parts: int, number: Array | int) -> Array:
-    """xs [T, B, D] after dropout; where they are one of several parts of a batch, by its part of the batch's mask."""
-    drop = nn.Dropout(rate, deterministic=False)
-    if parts == 1:
-        return drop.apply({}, xs, rngs={"dropout": key})
-    each = xs.shape[1]
-    whole = jnp.zeros((xs.shape[0], parts * each, *xs.shape[2:]), xs.dtype)
-    whole = jax.lax.dynamic_update_slice_in_dim(whole, xs, number * each, 1)
-    return jax.lax.dynamic_slice_in_dim(drop.apply({}, whole, rngs={"dropout": key}), number * each, each, 1)

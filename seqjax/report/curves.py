@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BASELINE = {"color": "#555555", "linestyle": (0, (5, 3)), "linewidth": 1.2}
+OPTIMUM = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1.2}
 SOLVED = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white", "linestyle": "none"}
 DIVERGED = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "linestyle": "none"}
 HEADROOM = 30  # a loss above so many baselines leaves the panel, lest one that diverges flatten the others
@@ -43,6 +44,8 @@ def learning_curves(records: Sequence[Record]) -> Figure | None:
         handles += _marks([run for record in trained for run in at_rate(record, best_rate(record))])
         if any(record.baseline for record in trained):
             handles += [line("memoryless baseline", **BASELINE)]
+        if any(record.optimum for record in trained):
+            handles += [line("the best there can be", **OPTIMUM)]
         legend_above(figure, handles)
         return Figure(
             "learning_curves",
@@ -153,6 +156,10 @@ def _finish(ax: Axes, title: str, records: Sequence[Record], what: str) -> None:
         ax.axhline(baseline, zorder=4, **BASELINE)
         ax.text(1.01, baseline, f"{baseline:.3g}", transform=ax.get_yaxis_transform(), va="center", fontsize=9,
                 color=BASELINE["color"])  # fmt: skip
+        if optimum := records[0].optimum:
+            ax.axhline(optimum, zorder=4, **OPTIMUM)
+            ax.text(1.01, optimum, f"{optimum:.3g}", transform=ax.get_yaxis_transform(), va="center", fontsize=9,
+                    color=OPTIMUM["color"])  # fmt: skip
         low, high = ax.get_ylim()
         ax.set_ylim(min(low, baseline / 1.5), min(max(high, baseline * 1.5), baseline * HEADROOM))
     low, high = ax.get_ylim()

@@ -74,6 +74,7 @@ class Record(NamedTuple):
     config: dict[str, Any]
     notes: tuple[str, ...]
     flow: Mapping[str, Any] = MappingProxyType({})  # what experiments.gradient_flow measured
+    optimum: float | None = None  # loss of the best predictor there can be, where it is known
 
 
 def load(directory: str | Path) -> list[Record]:
@@ -110,6 +111,7 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
         given, task = config["runs"], config["task"]
         names = {"cell": str(config["config"]["cell"]), "task": str(config["config"]["task"])}
         numbers = {"length": _whole(task.get("length")), "baseline": _number(task.get("baseline"))}
+        numbers["optimum"] = _number(task.get("optimum"))
         seeds = [(int(run["seed"]), float(run.get("learning_rate") or 0)) for run in given]
         parameters = _whole(config.get("parameters"))
         if not seeds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import numpy as np
 
 from seqjax.types import Batch, Task
@@ -61,7 +62,7 @@ def numbered(count: int, first: str = "_", last: str = "?") -> Callable[[int], s
 
 def length(batch: Batch, number: int) -> int:
     """How many steps a sequence of the batch has."""
-    return batch.inputs.shape[0] if batch.lengths is None else int(batch.lengths[number])
+    return len(jax.tree.leaves(batch.inputs)[0]) if batch.lengths is None else int(batch.lengths[number])
 
 
 def targets(batch: Batch, number: int) -> list[np.ndarray | None] | np.ndarray:

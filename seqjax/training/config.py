@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from seqjax import cells, data, spec, tasks
-from seqjax.models import sequence_model
-from seqjax.training.optimizer import make_optimizer
+from seqjax.models import encoder_decoder, sequence_model
+from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
 from seqjax.types import Cell, Model, Task, UserError
 from seqjax.unroll import find_strategy
+
+WRITER_EMBEDDING = 128  # of a network that writes, where --embedding gives none
 
 
 class Config(NamedTuple):
@@ -36,7 +37,12 @@ class Config(NamedTuple):
     layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
+    input_dropout: float = 0.0
     embedding: int | None = None
+    character_width: int = 64
+    attention: str = "additive"
+    teacher_forcing: str | None = None
+    beam: int = 1
     strategy: str = "auto"
     optimizer: str = "adam"
     schedule: str | None = None
@@ -77,6 +83,7 @@ def check(config: Config) -> Config:
         if bound is not None and not bound > 0:
             raise UserError(f"--{name}={bound}; expected a positive number, or nothing for no clipping")
     make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
+    make_schedule("--teacher_forcing", config.teacher_forcing)
     make_penalty(config.penalty)
     try:
         find_strategy(config.strategy)
@@ -121,6 +128,8 @@ def build_eval_task(config: Config, task: Task) -> Task:
 def build(config: Config) -> tuple[Task, Model]:
     """The task and the model of a Config."""
     task, cell = build_task(config.task), build_cell(config.cell)
+    if task.readout == "decode":
+        return task, _writer(config, task, cell)
     model = sequence_model(
         cell,
         task.input_size,
@@ -128,16 +137,36 @@ def build(config: Config) -> tuple[Task, Model]:
         layers=config.layers,
         bidirectional=config.bidirectional,
         dropout=config.dropout,
+        input_dropout=config.input_dropout,
         readout=task.readout,
         tokens=task.tokens,
         embedding=config.embedding,
+        characters=task.characters,
+        character_width=config.character_width,
         strategy=config.strategy,
     )
     if config.strategy != "auto":  # not every one is for every cell
-        inputs = jnp.zeros((2, 1), jnp.int32) if task.tokens else jnp.zeros((2, 1, task.input_size))
-        run = lambda key: model.apply(model.init(key), inputs)  # noqa: E731
+        run = lambda key: model.apply(model.init(key), task.sample(key, 1).inputs)  # noqa: E731
         _named("--strategy", config.strategy, lambda: jax.eval_shape(run, jax.random.key(0)))
     return task, model
+
+
+def _writer(config: Config, task: Task, cell: Cell) -> Model:
+    """The model of a task whose answer is a sequence of its own, at most as long as the longest to train on."""
+    return encoder_decoder(
+        cell,
+        task.input_size,
+        task.output_size,
+        embedding=config.embedding or WRITER_EMBEDDING,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        attention_kind=config.attention,
+        dropout=config.dropout,
+        input_dropout=config.input_dropout,
+        beam_width=config.beam,
+        longest=task.examples.cuts[-1],
+        strategy=config.strategy,
+    ).model
 
 
 def _named(flag: str, text: str, make: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from seqjax.data.streamed import count_of, pick
 from seqjax.training.state import RunState
+from seqjax.training.stream import cut
 from seqjax.types import Array, Batch, Model, PyTree, Task
 
 
@@ -29,13 +30,18 @@ def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: i
         return measure(task.sample(jax.random.fold_in(run.stream("eval"), run.step), eval_size))
     count = count_of(test)
     taken = min(eval_size, count)
+    order = None if task.examples.steps is None else jnp.argsort(task.examples.steps(test))
 
     def one(start: Array) -> tuple[dict[str, Array], Array]:
         places = start + jnp.arange(taken)
         here, following = (jnp.minimum(each, count - 1) for each in (places, places + taken))
-        batch = task.examples.batch(pick(test, here, following))
-        mask = batch.mask * (places < count)  # the last group is filled up with what does not count
-        return measure(batch._replace(mask=mask)), jnp.sum(mask)
+        picked = pick(test, here, following) if order is None else pick(test, order[here])
+
+        def measured(batch: Batch) -> tuple[dict[str, Array], Array]:
+            mask = batch.mask * (places < count)  # the last group is filled up with what does not count
+            return measure(batch._replace(mask=mask)), jnp.sum(mask)
+
+        return cut(measured, task.examples, picked, every=3)
 
     each, weights = jax.lax.map(one, jnp.arange(0, count, taken))
     return jax.tree.map(lambda values: jnp.sum(values * weights) / jnp.sum(weights), each)

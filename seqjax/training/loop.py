@@ -44,7 +44,8 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     check(config)
     task, model = build(config)
     eval_task = build_eval_task(config, task)
-    layout = make_layout(mesh, len(config.runs), config.batch_size)
+    branches = any(each.examples and each.examples.cuts for each in (task, eval_task))
+    layout = make_layout(mesh, len(config.runs), config.batch_size, branches)
     program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
     memory.require(config, task, eval_task, model, program, layout)
     return Prepared(config, task, eval_task, model, program, layout)
@@ -207,6 +208,7 @@ def _rounded(named: dict[str, np.ndarray], place: int) -> dict[str, Any]:
 def _description(prepared: Prepared, command: str) -> dict[str, Any]:
     config, task, eval_task = prepared.config, prepared.task, prepared.eval_task
     named = spec.parse(config.task)
+    shapes = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1))
     params = jax.eval_shape(prepared.model.init, jax.random.key(0))
     return {
         "kind": "train",
@@ -214,8 +216,9 @@ def _description(prepared: Prepared, command: str) -> dict[str, Any]:
         "config": config._asdict(),
         "task": {
             "name": named.name,
-            "length": int(jax.eval_shape(lambda: task.sample(jax.random.key(0), 1)).inputs.shape[0]),
+            "length": jax.tree.leaves(shapes.inputs)[0].shape[0],
             "baseline": eval_task.baseline,
+            **({} if eval_task.optimum is None else {"optimum": eval_task.optimum}),
             "readout": task.readout,
             "criterion": eval_task.criterion + (f", on {config.eval_task}" if config.eval_task else ""),
         },

@@ -72,7 +72,7 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     check(state=state, batch=at_once * size(batch))
     answers = _shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
     check(state=state, evaluation=at_once * (size(asked) + size(answers)))
-    sequence_steps = math.prod(batch.inputs.shape[:2])
+    sequence_steps = math.prod(jax.tree.leaves(batch.inputs)[0].shape[:2])
     if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
         kept = size(_shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))
         check(state=state, batch=at_once * size(batch), gradient=at_once * kept / parts)

@@ -28,13 +28,7 @@ def make_optimizer(
     """
     spec = _parsed("--optimizer", optimizer)
     make = _known("--optimizer", spec, optimizers(), given=["learning_rate"])
-    factor = None
-    if schedule is not None:
-        shape = _parsed("--schedule", schedule)
-        takes_start = "init_value" in inspect.signature(schedules().get(shape.name, optimizers)).parameters
-        if takes_start and "init_value" not in shape.arguments:
-            shape = Spec(shape.name, {"init_value": 1.0, **shape.arguments})
-        factor = _known("--schedule", shape, schedules())(**shape.arguments)
+    factor = make_schedule("--schedule", schedule)
 
     clips = [] if clip_value is None else [optax.clip(clip_value)]
     clips += [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
@@ -44,6 +38,17 @@ def make_optimizer(
         return optax.chain(*clips, make(learning_rate=scaled, **spec.arguments))
 
     return at_rate
+
+
+def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | None:
+    """step -> factor, of the spec of an optax schedule, its init_value 1 unless given; None for None."""
+    if text is None:
+        return None
+    shape = _parsed(flag, text)
+    takes_start = "init_value" in inspect.signature(schedules().get(shape.name, optimizers)).parameters
+    if takes_start and "init_value" not in shape.arguments:
+        shape = Spec(shape.name, {"init_value": 1.0, **shape.arguments})
+    return _known(flag, shape, schedules())(**shape.arguments)
 
 
 def optimizers() -> dict[str, Callable]:

@@ -13,11 +13,11 @@ from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
-from seqjax.training.optimizer import make_optimizer
+from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
 from seqjax.training.split import mean_over_shares, split_model
 from seqjax.training.state import NEVER, RunState, blank
-from seqjax.training.stream import train_batch
+from seqjax.training.stream import on_batch, train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
 
@@ -59,16 +59,26 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
         params = model.init(run.stream("init"))
         return run.replace(params=params, opt_state=optimizer(learning_rate).init(params))
 
-    def loss(params: PyTree, batch: Batch, dropout_key: Array | None) -> Array:
-        outputs, _ = divided.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key)
+    forcing = make_schedule("--teacher_forcing", config.teacher_forcing)
+    if forcing is not None and task.readout != "decode":
+        raise UserError(f"--teacher_forcing={config.teacher_forcing!r}: --task={config.task!r} writes no sequence")
+    if parts > 1 and task.readout == "decode":
+        raise UserError(f"--mesh: data={parts}, but --task={config.task!r} writes sequences; expected data=1")
+
+    def loss(params: PyTree, batch: Batch, dropout_key: Array | None, step: Array) -> Array:
+        forced = {} if forcing is None else {"teacher_forcing": forcing(step)}
+        outputs, _ = divided.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key, **forced)
         value = task.loss(outputs, batch)
         return value if penalty is None else value + penalty(model, params, batch, task.loss)
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
-        batch = train_batch(task, data[0], run.stream("train"), run.step, config.batch_size, parts)
-        dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if config.dropout else None
-        value, grads = jax.value_and_grad(loss)(run.params, batch, dropout_key)
+        drops = config.dropout or config.input_dropout or config.teacher_forcing
+        dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if drops else None
+        value, grads = on_batch(
+            lambda batch: jax.value_and_grad(loss)(run.params, batch, dropout_key, run.step),
+            *(task, data[0], run.stream("train"), run.step, config.batch_size, parts),
+        )
         grads = mean_over_shares(grads, parts)
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from seqjax.data.streamed import Streamed, count_of, pick
 from seqjax.training.split import gathered, my_share
-from seqjax.types import Array, Batch, PyTree, Task
+from seqjax.types import Array, Batch, Examples, PyTree, Task
 
 ROUNDS = 6
 
@@ -29,18 +31,76 @@ def train_batch(task: Task, train: PyTree, key: Array, number: Array, batch_size
     """
     if task.examples is None:
         return task.sample(jax.random.fold_in(key, number), batch_size)
+    if not isinstance(train, Streamed):
+        return task.examples.batch(pick(train, _mixed(train, key, number, batch_size)))
+    mine = [my_share(_mixed(train, key, k, batch_size), 0, parts) for k in (number, number + 1)]
+    return task.examples.batch(gathered(pick(train, *mine), 0, parts))
+
+
+def on_batch(
+    function: Callable[[Batch], PyTree],
+    task: Task,
+    train: PyTree,
+    key: Array,
+    number: Array,
+    batch_size: int,
+    parts: int = 1,
+) -> PyTree:
+    """function(batch) of batch `number`, of which padding that no sequence of it needs is cut off.
+
+    As `train_batch`, but where the examples have `steps` a batch is of examples of about the same length.
+    """
+    if task.examples is None or task.examples.steps is None:
+        return function(train_batch(task, train, key, number, batch_size, parts))
+    rows = _alike(task.examples.steps(train), key, number, batch_size)
+    return cut(function, task.examples, pick(train, rows))
+
+
+def cut(function: Callable[[Batch], PyTree], examples: Examples, picked: PyTree, every: int = 1) -> PyTree:
+    """function(batch) of the examples picked, with the fewest of `examples.cuts` steps that hold them.
+
+    The function is compiled once for each cut, or for every third of them, and which one runs is found while
+    the program runs. Under vmap all of them would be computed: such data wants its runs one after the other.
+    """
+    batch = examples.batch(picked)
+    if examples.steps is None:
+        return function(batch)
+    whole = jax.tree.leaves(batch.inputs)[0].shape[0]
+    cuts = sorted({min(steps, whole) for steps in examples.cuts[::-every]} | {whole})
+    which = jnp.searchsorted(jnp.asarray(cuts), jnp.max(examples.steps(picked)))
+    branches = [lambda batch, steps=steps: function(first_steps(batch, steps)) for steps in cuts]
+    return jax.lax.switch(which, branches, batch)
+
+
+def first_steps(batch: Batch, steps: int) -> Batch:
+    """The batch without what comes after so many steps."""
+    begin = lambda tree: jax.tree.map(lambda leaf: leaf[:steps], tree)  # noqa: E731
+    cut = batch._replace(inputs=begin(batch.inputs))
+    return cut._replace(targets=begin(cut.targets), mask=begin(cut.mask)) if batch.mask.ndim == 2 else cut
+
+
+def _mixed(train: PyTree, key: Array, number: Array, batch_size: int) -> Array:
+    """Which examples are in batch `number` [B]."""
     count = count_of(train)
     batches = count // batch_size
+    order = jax.random.fold_in(key, number // batches)
+    places = (number % batches) * batch_size + jnp.arange(batch_size)
+    return jax.vmap(lambda place: shuffled(order, place, count))(places)
 
-    def chosen(number: Array) -> Array:
-        order = jax.random.fold_in(key, number // batches)
-        places = (number % batches) * batch_size + jnp.arange(batch_size)
-        return jax.vmap(lambda place: shuffled(order, place, count))(places)
 
-    if not isinstance(train, Streamed):
-        return task.examples.batch(pick(train, chosen(number)))
-    mine = [my_share(chosen(k), 0, parts) for k in (number, number + 1)]
-    return task.examples.batch(gathered(pick(train, *mine), 0, parts))
+def _alike(steps: Array, key: Array, number: Array, batch_size: int) -> Array:
+    """Which examples are in batch `number` [B], all of about the same length.
+
+    Each epoch sorts them by length, equal ones in an order of its own, cuts that into groups from a
+    place of its own on, and takes the groups in an order of its own.
+    """
+    count = len(steps)
+    batches = count // batch_size
+    ties, groups, place = jax.random.split(jax.random.fold_in(key, number // batches), 3)
+    ranked = jnp.argsort(steps + jax.random.uniform(ties, (count,)))
+    start = jax.random.randint(place, (), 0, count % batch_size + 1)
+    group = shuffled(groups, number % batches, batches)
+    return ranked[start + group.astype(jnp.int32) * batch_size + jnp.arange(batch_size)]
 
 
 def shuffled(key: Array, place: Array, count: int) -> Array:

@@ -1,0 +1,74 @@
+"""Answer with a trained run: the test split, graded as the field does, or texts that are typed.
+
+Examples:
+  python -m experiments.predict runs/tagging
+  python -m experiments.predict runs/tagging --text='The dog barks .'
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from seqjax import UserError
+from seqjax.training.prediction import answering, answers, graded, restore
+from seqjax.training.record import write_json
+from seqjax.types import Array, Batch, Task
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_multi_string("text", None, "a text to answer to; may be repeated", flag_values=FLAGS)
+flags.DEFINE_integer("run", 0, "which run of the directory, in the order of its result.json", flag_values=FLAGS)
+flags.DEFINE_integer("samples", 3, "how many sequences of the test split to show", flag_values=FLAGS)
+
+
+def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) -> None:
+    """Print the answers; those of the test split are graded, and the grades kept in grades-RUN.json."""
+    if values.samples < 0:
+        raise UserError(f"--samples={values.samples}; expected at least 0")
+    prepared, params = restore(Path(directory), values.run)
+    task = prepared.eval_task
+    if task.examples is None or task.spell is None:
+        raise UserError(f"--task={prepared.config.task!r} has no answers that can be spelled; tasks of text have")
+    if values.text:
+        if blank := [text for text in values.text if not text.strip()]:
+            raise UserError(f"--text={blank[0]!r}; expected a text that is not empty")
+        if task.parse is None:
+            raise UserError(f"--task={prepared.config.task!r} reads no text that is typed")
+        batch = task.parse(values.text)
+        given = jax.device_get(jax.jit(answering(prepared))(params, batch))
+        for n in range(len(values.text)):
+            print(" ".join(task.spell(batch, given, n)))
+        return
+    answered = list(answers(prepared, params, task.examples.test))
+    for batch, given, n in _some(answered, values.samples):
+        print(_sample(task, batch, given, n), end="\n\n")
+    grades = graded(task, answered)
+    for name, grade in grades.items():
+        print(f"{name:<18} {grade:.4f}")
+    write_json(Path(directory) / f"grades-{values.run}.json", {"task": prepared.config.task, **grades})
+
+
+def _some(answered: list[tuple[Batch, Array]], count: int) -> list[tuple[Batch, Array, int]]:
+    """Sequences of all lengths, evenly spread."""
+    every = [(batch, given, n) for batch, given in answered for n in range(batch.mask.shape[-1])]
+    places = np.linspace(0, len(every) - 1, count + 2)[1:-1].round().astype(int)
+    return [every[place] for place in places]
+
+
+def _sample(task: Task, batch: Batch, given: Array, number: int) -> str:
+    shown = task.show(batch, number)
+    return f"{shown}\nanswer   {' '.join(task.spell(batch, given, number))}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The script; argv without the program's name."""
+    return command_line.run(predict, FLAGS, __doc__, argv, positional="RUN_DIR")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

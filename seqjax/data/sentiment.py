@@ -1,0 +1,135 @@
+"""Sentiment: one label for a whole text, read word by word."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.data.lexicon import forms, lexicon
+from seqjax.data.loading import load
+from seqjax.data.text import TooLong, bounded, cuts, place, texts, train_and_test
+from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.showing import length, table
+from seqjax.types import Array, Batch, Examples, Task, UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TOKEN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")  # words, with what follows an apostrophe; single signs
+
+
+class LabelledTexts(NamedTuple):
+    """Texts, each as long as the longest, and their labels."""
+
+    forms: Array  # [N, T] int32, the number of each token among all different tokens
+    labels: Array  # [N] int32
+    steps: Array  # [N] int32, tokens of each
+
+
+def sentiment(
+    data: str,
+    text: str = "text",
+    label: str = "label",
+    min_count: int = 2,
+    characters: int = 0,
+    longest: int | None = None,
+    too_long: TooLong = "refuse",
+    tested_on: Literal["test", "validation"] = "test",
+    test_share: float = 0.1,
+) -> Task:
+    """Read a text and say at its end of which kind it is: any texts with one label each.
+
+    Tokens are words in lower case, with what follows an apostrophe ("don't"), and single signs. Words that
+    occur less than min_count times in the rows to train on are <unk>. A text of none is refused.
+
+    The loss is in nats, the score is the share of texts whose label is right.
+    Baseline: the entropy of the labels to train on. Solved: never; published numbers are compared.
+
+    Args:
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv).
+        text: the column of texts.
+        label: the column of labels, whole numbers or texts.
+        min_count: how often a word must occur to be one of its own.
+        characters: C, at least 2, to read the characters of each token too; 0 for words alone.
+        longest: tokens of the longest text; None for any.
+        too_long: whether longer ones are refused, or cut with a warning that tells how many.
+        tested_on: the split that evaluation reads.
+        test_share: the share of rows held out where there is but one split.
+
+    Raises:
+        UserError: data that cannot be loaded, or has no such column or split; with the row's number, a text that is
+            missing, empty or too long, or a label that is missing or that no row to train on has.
+    """
+
+    def read(rows: Dataset) -> list[tuple[list[str], str, str]]:
+        tokens = bounded([tokenized(each) for each in texts(rows, text, data)], longest, too_long, rows, text, data)
+        name = getattr(rows.features[label], "int2str", str)
+        found = []
+        for row, (words, value) in enumerate(zip(tokens, rows[:][label])):
+            if not isinstance(value, (int, str)):
+                raise UserError(f"{place(rows, label, data, row)} holds {value!r}; expected a whole number or a text")
+            found.append((words, value if isinstance(value, str) else name(value), place(rows, label, data, row)))
+        return found
+
+    train, test = train_and_test(load(data, text=text, label=label), read, tested_on, test_share, data)
+    words = lexicon([tokens for tokens, _, _ in train], min_count, True, characters)
+    names = sorted({name for _, name, _ in train})
+    for _, name, at in test:
+        if name not in names:
+            raise UserError(f"{at} holds {name!r}, which no row to train on has; labels: {', '.join(names)}")
+    share = np.array([sum(name == kind for _, kind, _ in train) for name in names]) / len(train)
+    tokens_of = forms(words, (tokens for tokens, _, _ in [*train, *test]))
+    train, test = (
+        LabelledTexts(
+            tokens_of.numbers([tokens for tokens, _, _ in rows]),
+            jnp.asarray([names.index(name) for _, name, _ in rows], jnp.int32),
+            jnp.asarray([len(tokens) for tokens, _, _ in rows], jnp.int32),
+        )
+        for rows in (train, test)
+    )
+
+    def batch(picked: LabelledTexts) -> Batch:
+        inputs = tokens_of.rows[picked.forms.T]
+        return Batch(inputs, picked.labels, jnp.ones(picked.labels.shape, jnp.float32), picked.steps)
+
+    def sample(key: Array, batch_size: int) -> Batch:
+        rows = jax.random.randint(key, (batch_size,), 0, len(train.steps))
+        return batch(jax.tree.map(lambda leaf: leaf[rows], train))
+
+    def spell(batch: Batch, answers: Array, number: int) -> list[str]:
+        return [names[int(np.asarray(answers)[number])]]
+
+    def show(batch: Batch, number: int) -> str:
+        shown, unknown = words.shown(np.asarray(batch.inputs)[: length(batch, number), number])
+        return f"{table({'token': shown, 'unknown': unknown})}\nlabel    {names[int(batch.targets[number])]}"
+
+    def parse(lines: list[str]) -> Batch:
+        return words.batch([tokenized(line) for line in lines], batch(jax.tree.map(lambda leaf: leaf[:1], train)))
+
+    return Task(
+        sample,
+        cross_entropy,
+        accuracy,
+        lambda metrics: jnp.zeros_like(metrics["loss"], bool),
+        input_size=len(words.words),
+        output_size=len(names),
+        baseline=float(-np.sum(share * np.log(share))),
+        readout="last",
+        tokens=True,
+        criterion="never: the share of labels that are right is compared",
+        examples=Examples(train, test, batch, lambda picked: picked.steps, cuts(np.asarray(train.steps))),
+        show=show,
+        characters=len(words.alphabet) or None,
+        spell=spell,
+        parse=parse,
+        grade=lambda truth, said, steps: {"accuracy": sum(a == b for a, b in zip(truth, said)) / len(truth)},
+    )
+
+
+def tokenized(text: str) -> list[str]:
+    """The tokens of a text; a text without any is one unknown token."""
+    return TOKEN.findall(text.lower()) or [text.strip()]

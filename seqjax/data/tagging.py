@@ -1,0 +1,146 @@
+"""Tagging: a label for every token of a sentence, read as words and as their characters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.data.lexicon import Forms, forms, lexicon
+from seqjax.data.loading import load
+from seqjax.data.text import TooLong, bounded, cuts, filled, place, token_lists, train_and_test, vocabulary
+from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.showing import length, table, targets
+from seqjax.types import Array, Batch, Examples, Task, UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Sentence = tuple[list[str], list[str]]  # its tokens and its tags
+
+
+class Sentences(NamedTuple):
+    """Sentences, each as long as the longest."""
+
+    forms: Array  # [N, T] int32, the number of each token among all different tokens
+    tags: Array  # [N, T] int32
+    steps: Array  # [N] int32, tokens of each
+
+
+def tagging(
+    data: str,
+    tokens: str = "tokens",
+    tags: str = "upos",
+    min_count: int = 2,
+    lower: bool = True,
+    characters: int = 16,
+    longest: int | None = None,
+    too_long: TooLong = "refuse",
+    tested_on: Literal["test", "validation"] = "test",
+    test_share: float = 0.1,
+) -> Task:
+    """Give every token of a sentence its label, from the whole sentence (--bidirectional) or what came before.
+
+    A step reads the number of a word, and its characters by number: inputs [T, B, 1 + C]. Words that occur
+    less than min_count times in the rows to train on are <unk>, and so an unknown word is one more that is
+    learned; characters that do not occur there are one more too. Of a token longer than C the first and the last
+    C/2 characters are read.
+
+    The loss is in nats a token, the score is the share of tokens whose label is right.
+    Baseline: the best guess from the word alone, by the counts of the rows to train on: H(label | word).
+    Solved: never; published numbers are compared.
+
+    A label that occurs in the rows to test on alone is one that cannot be learned, and counts as wrong.
+
+    Args:
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv).
+        tokens: the column of tokens: lists, or texts with spaces between the tokens.
+        tags: the column of labels, as many in a row as tokens.
+        min_count: how often a word must occur to be one of its own.
+        lower: words are told apart without regard to case (characters with it).
+        characters: C, at least 2; 0 reads words alone, inputs [T, B].
+        longest: tokens of the longest sentence; None for any.
+        too_long: whether longer ones are refused, or cut with a warning that tells how many.
+        tested_on: the split that evaluation reads.
+        test_share: the share of rows held out where there is but one split.
+
+    Raises:
+        UserError: data that cannot be loaded, or has no such column or split; with the row's number, a row
+            without tokens, with as many labels as it has not tokens, or that is too long.
+    """
+
+    def read(rows: Dataset) -> list[Sentence]:
+        words, labels = (token_lists(rows, column, data) for column in (tokens, tags))
+        for row, (some, others) in enumerate(zip(words, labels)):
+            if len(some) != len(others):
+                at = place(rows, tags, data, row)
+                raise UserError(f"{at} holds {len(others)} labels for {len(some)} tokens; expected as many")
+        return list(zip(*(bounded(each, longest, too_long, rows, tokens, data) for each in (words, labels))))
+
+    train, test = train_and_test(load(data, tokens=tokens, tags=tags), read, tested_on, test_share, data)
+    words = lexicon([tokens for tokens, _ in train], min_count, lower, characters)
+    names = vocabulary((tag for _, said in train for tag in said), first=())
+    names += [tag for tag in vocabulary((tag for _, said in test for tag in said), first=()) if tag not in names]
+    tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
+    train, test = (_numbers(sentences, tokens_of, names) for sentences in (train, test))
+
+    def batch(sentences: Sentences) -> Batch:
+        mask = jnp.arange(sentences.forms.shape[1])[:, None] < sentences.steps
+        return Batch(tokens_of.rows[sentences.forms.T], sentences.tags.T, mask.astype(jnp.float32), sentences.steps)
+
+    def sample(key: Array, batch_size: int) -> Batch:
+        rows = jax.random.randint(key, (batch_size,), 0, len(train.steps))
+        return batch(jax.tree.map(lambda leaf: leaf[rows], train))
+
+    def spell(batch: Batch, answers: Array, number: int) -> list[str]:
+        return [names[int(tag)] for tag in np.asarray(answers)[: length(batch, number), number]]
+
+    def show(batch: Batch, number: int) -> str:
+        shown, unknown = words.shown(np.asarray(batch.inputs)[: length(batch, number), number])
+        asked = [names[int(tag)] for tag in targets(batch, number)]
+        return table({"token": shown, "unknown": unknown, "label": asked})
+
+    return Task(
+        sample,
+        cross_entropy,
+        accuracy,
+        lambda metrics: jnp.zeros_like(metrics["loss"], bool),
+        input_size=len(words.words),
+        output_size=len(names),
+        baseline=_entropy_given_word(train, tokens_of.rows),
+        tokens=True,
+        criterion="never: the share of labels that are right is compared",
+        examples=Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
+        show=show,
+        characters=len(words.alphabet) or None,
+        spell=spell,
+        parse=lambda lines: words.batch([line.split() for line in lines], batch(jax.tree.map(lambda x: x[:1], train))),
+        grade=lambda truth, said, steps: {"accuracy": share_right(truth, said)},
+    )
+
+
+def share_right(truth: list[list[str]], said: list[list[str]]) -> float:
+    """The share of all places whose label is right."""
+    pairs = [pair for one, other in zip(truth, said, strict=True) for pair in zip(one, other, strict=True)]
+    return sum(one == other for one, other in pairs) / len(pairs)
+
+
+def _numbers(sentences: list[Sentence], tokens_of: Forms, names: list[str]) -> Sentences:
+    tag = {name: n for n, name in enumerate(names)}
+    return Sentences(
+        tokens_of.numbers([tokens for tokens, _ in sentences]),
+        jnp.asarray(filled([[tag[name] for name in said] for _, said in sentences])),
+        jnp.asarray([len(tokens) for tokens, _ in sentences], jnp.int32),
+    )
+
+
+def _entropy_given_word(sentences: Sentences, rows: Array) -> float:
+    """H(label | word) in nats, of the counts."""
+    exists = np.arange(sentences.forms.shape[1]) < np.asarray(sentences.steps)[:, None]
+    read_as = np.asarray(rows).reshape(len(rows), -1)[:, 0]
+    words, tags = read_as[np.asarray(sentences.forms)][exists], np.asarray(sentences.tags)[exists]
+    pairs, alone = Counter(zip(words.tolist(), tags.tolist())), Counter(words.tolist())
+    return -sum(n * np.log(n / alone[word]) for (word, _), n in pairs.items()) / len(words)

@@ -1,0 +1,95 @@
+"""What a trained run answers: on the whole test split, and on what a person types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.data.streamed import count_of, pick
+from seqjax.tasks.showing import length
+from seqjax.training.checkpoint import Checkpoints
+from seqjax.training.config import Config
+from seqjax.training.loop import Prepared, prepare
+from seqjax.training.stream import first_steps
+from seqjax.types import Array, Batch, PyTree, Task, UserError
+
+
+def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
+    """What a run directory trained, and the parameters of its run of that number at the newest checkpoint.
+
+    Raises:
+        UserError: no run directory of `experiments.train`, no checkpoint yet, or no such run.
+    """
+    try:
+        config = Config(**json.loads((directory / "config.json").read_text())["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{str(directory)!r}: expected a run directory, as experiments.train writes it") from error
+    config = config._replace(learning_rates=tuple(config.learning_rates))
+    if not 0 <= run < len(config.runs):
+        raise UserError(f"--run={run}; {str(directory)!r} has runs 0 to {len(config.runs) - 1}")
+    prepared = prepare(config, "run=1,map")
+    if not (directory / "checkpoints").is_dir():
+        raise UserError(f"{str(directory)!r} has no checkpoint yet")
+    checkpoints = Checkpoints(directory / "checkpoints")
+    try:
+        found = checkpoints.latest(_form(prepared))
+    finally:
+        checkpoints.close()
+    if found is None:
+        raise UserError(f"{str(directory)!r} has no checkpoint yet")
+    return prepared, jax.tree.map(lambda leaf: leaf[run], found[1]["runs"].params)
+
+
+def answers(prepared: Prepared, params: PyTree, examples: PyTree, at_a_time: int = 64) -> Iterator[tuple[Batch, Array]]:
+    """Batches of examples, those of like length together, and what the model answers to each, as NumPy arrays."""
+    source, count = prepared.eval_task.examples, count_of(examples)
+    order = np.arange(count) if source.steps is None else np.argsort(np.asarray(source.steps(examples)), kind="stable")
+    answer = jax.jit(answering(prepared))
+    for start in range(0, count, at_a_time):
+        picked = pick(examples, order[start : start + at_a_time])
+        batch = source.batch(picked)
+        if source.steps is not None:
+            needed = int(np.max(np.asarray(source.steps(picked))))
+            batch = first_steps(batch, min([steps for steps in source.cuts if steps >= needed] or [needed]))
+        yield jax.device_get((batch, answer(params, batch)))
+
+
+def answering(prepared: Prepared) -> Callable[[PyTree, Batch], Array]:
+    """(params, batch) -> answers as the batch's targets: what the model decodes, or its largest outputs."""
+    model = prepared.model
+
+    def answer(params: PyTree, batch: Batch) -> Array:
+        if model.decode is not None:
+            return model.decode(params, batch.inputs, batch.lengths)
+        return jnp.argmax(model.apply(params, batch.inputs, batch.lengths)[0], -1)
+
+    return answer
+
+
+def graded(task: Task, answered: list[tuple[Batch, Array]]) -> dict[str, float]:
+    """The task's grade of all the answers to batches of examples. Raises UserError where it has none."""
+    if task.grade is None or task.spell is None:
+        raise UserError("the task has no grade of its own; its score is in result.json and in the report")
+    truth, said, steps = [], [], []
+    for batch, given in answered:
+        for n in range(batch.mask.shape[-1]):
+            truth.append(task.spell(batch, batch.targets, n))
+            said.append(task.spell(batch, given, n))
+            steps.append(length(batch, n))
+    return task.grade(truth, said, steps)
+
+
+def _form(prepared: Prepared) -> PyTree:
+    """What a checkpoint of the run directory holds, as zeros."""
+    runs = len(prepared.config.runs)
+    arguments = np.int32(0), np.float32(0), np.bool_(True)
+    one = jax.eval_shape(prepared.program.init, *arguments)
+    return {
+        "runs": jax.tree.map(lambda leaf: np.zeros((runs, *leaf.shape), leaf.dtype), one),
+        "seconds": np.float64(0),
+    }
