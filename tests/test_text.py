@@ -1,5 +1,6 @@
 """Labelled sentences: what is read of words and characters, what bad rows are told, batches of like length."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -160,8 +161,6 @@ def test_a_vocabulary_begins_with_what_is_frequent():
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 9])
 def test_cuts_leave_the_least_padding(most):
     """Against every choice of so many lengths."""
-    import itertools
-
     steps = np.random.default_rng(most).integers(1, 9, 40)
     cost = lambda found: sum(min(c for c in found if c >= n) for n in steps)  # noqa: E731
     found = cuts(steps, most)
@@ -261,11 +260,13 @@ def test_a_text_has_one_label(tmp_path):
     """Words in lower case and signs; labels by number or name; unknown labels and empty texts by their row."""
     texts = [("Good, isn't it?", 1), ("bad BAD it", 0), ("good it", 1)]
 
-    def write(train, test=texts[:1]):
+    def write(train, test=texts[:1], folders=itertools.count()):  # noqa: B008
+        folder = tmp_path / f"d{next(folders)}"
+        folder.mkdir()
         for split, rows in (("train", train), ("test", test)):
             lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
-            (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-        return str(tmp_path)
+            (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+        return str(folder)
 
     assert tokenized("Good, isn't it?") == ["good", ",", "isn't", "it", "?"]
     task = sentiment(write(texts))
