@@ -285,3 +285,16 @@ def test_a_text_has_one_label(tmp_path):
     text = complaint(sentiment, data=write(texts, [("fine", 2)]))
     assert "row 0 of column 'label' of split 'test' holds '2', which no row to train on has; labels: 0, 1" in text
     assert "row 1 of column 'text' of split 'train' holds ''" in complaint(sentiment, data=write([texts[0], ("", 1)]))
+
+
+def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
+    """Counted on the rows to train on: an ambiguous word gets the label that what came before suggests."""
+    from experiments import hidden_markov
+
+    train = [("the saw fell", "D N V"), ("we saw it", "P V P"), ("the cat fell", "D N V"), ("we fell", "P V")]
+    where = sentences(tmp_path / "d", train, [("we saw it", "P V P"), ("the saw fell", "D N V")])
+    assert hidden_markov.main([f"--task=tagging(data={where!r}, min_count=1)", "--smoothing=0.01"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy   1.0000" in out and "4 states, 7 words" in out
+    assert hidden_markov.main([]) == 2 and "--task is missing" in capsys.readouterr().err
+    assert hidden_markov.main(["--task=adding"]) == 2 and "expected a task of words" in capsys.readouterr().err
