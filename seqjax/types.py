@@ -64,7 +64,7 @@ class Examples(NamedTuple):
     batch:       (examples picked out of train or test) -> Batch
     steps:       examples -> [N], how many steps each needs, where they differ much; then a batch is of examples
                  of about the same length, and is cut to the fewest steps of `cuts` that hold it
-    cuts:        ascending, the last that of the longest example; a program is compiled for each
+    cuts:        ascending, the last that of the longest example to train on; a program is compiled for each
     """
 
     train: PyTree

@@ -1,5 +1,6 @@
 """Labelled sentences: what is read of words and characters, what bad rows are told, batches of like length."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -161,8 +162,6 @@ def test_a_vocabulary_begins_with_what_is_frequent():
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 9])
 def test_cuts_leave_the_least_padding(most):
     """Against every choice of so many lengths."""
-    import itertools
-
     steps = np.random.default_rng(most).integers(1, 9, 40)
     cost = lambda found: sum(min(c for c in found if c >= n) for n in steps)  # noqa: E731
     found = cuts(steps, most)
@@ -262,11 +261,13 @@ def test_a_text_has_one_label(tmp_path):
     """Words in lower case and signs; labels by number or name; unknown labels and empty texts by their row."""
     texts = [("Good, isn't it?", 1), ("bad BAD it", 0), ("good it", 1)]
 
-    def write(train, test=texts[:1]):
+    def write(train, test=texts[:1], folders=itertools.count()):  # noqa: B008
+        folder = tmp_path / f"d{next(folders)}"
+        folder.mkdir()
         for split, rows in (("train", train), ("test", test)):
             lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
-            (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-        return str(tmp_path)
+            (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+        return str(folder)
 
     assert tokenized("Good, isn't it?") == ["good", ",", "isn't", "it", "?"]
     task = sentiment(write(texts))
@@ -285,3 +286,16 @@ def test_a_text_has_one_label(tmp_path):
     text = complaint(sentiment, data=write(texts, [("fine", 2)]))
     assert "row 0 of column 'label' of split 'test' holds '2', which no row to train on has; labels: 0, 1" in text
     assert "row 1 of column 'text' of split 'train' holds ''" in complaint(sentiment, data=write([texts[0], ("", 1)]))
+
+
+def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
+    """Counted on the rows to train on: an ambiguous word gets the label that what came before suggests."""
+    from experiments import hidden_markov
+
+    train = [("the saw fell", "D N V"), ("we saw it", "P V P"), ("the cat fell", "D N V"), ("we fell", "P V")]
+    where = sentences(tmp_path / "d", train, [("we saw it", "P V P"), ("the saw fell", "D N V")])
+    assert hidden_markov.main([f"--task=tagging(data={where!r}, min_count=1)", "--smoothing=0.01"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy   1.0000" in out and "4 states, 7 words" in out
+    assert hidden_markov.main([]) == 2 and "--task is missing" in capsys.readouterr().err
+    assert hidden_markov.main(["--task=adding"]) == 2 and "expected a task of words" in capsys.readouterr().err
