@@ -55,7 +55,7 @@ FORMS = [
     *[f"{name}(hidden=4)" for name in FOUND],
     *[greff(variant) for variant in GREFF],
     "lstm(hidden=4, forget_gate=False, input_activation='hs97_g', output_activation='hs97_h')",  # 1997
-    "lstm(hidden=4, forget_gate=False, full_gate_recurrence=True)",
+    "lstm(hidden=4, forget_gate=False, full_gate_recurrence=True, gates_to_input=True)",
     "lstm(hidden=4, input_gate=False, forget_gate=False, output_gate=False)",
     "lstm(hidden=4, coupled=True, full_gate_recurrence=True, peepholes=True, output_gate=False)",
     "lstm(hidden=4, max_lag=50)",
@@ -295,3 +295,5 @@ def test_gates_recurrence_begins_like_the_rest():
     )
     w = np.asarray(cell.init(jax.random.key(0), 2).w_gates)
     assert w.shape == (9, 9) and 0.15 < np.abs(w).max() <= 0.2
+    with pytest.raises(UserError, match="gates_to_input=True adds to full_gate_recurrence=True"):
+        lstm(3, gates_to_input=True)

@@ -193,7 +193,8 @@ def lstm_loop(form, weights, xs):
                 total = total + sum(before[source] @ G[source, name] for source in form.gates)
             return sigmoid(total)
 
-        z = SQUASH[form.input_activation](x @ W["g"] + h @ R["g"] + b["g"])
+        told = sum(before[source] @ G[source, "g"] for source in form.gates) if form.gates_to_input else 0
+        z = SQUASH[form.input_activation](x @ W["g"] + h @ R["g"] + b["g"] + told)
         i = gate("i", c) if form.input_gate else np.ones((B, H))
         f = 1 - i if form.coupled else gate("f", c) if form.forget_gate else np.ones((B, H))
         c = i * z + f * c
@@ -221,6 +222,10 @@ FORMS = {
     "no input activation": {"peepholes": True, "input_activation": "identity"},
     "no output activation": {"peepholes": True, "output_activation": "identity"},
     "1997": {"forget_gate": False, "input_activation": "hs97_g", "output_activation": "hs97_h"},
+    "1997, all units see all units": {
+        **{"forget_gate": False, "input_activation": "hs97_g", "output_activation": "hs97_h"},
+        **{"full_gate_recurrence": True, "gates_to_input": True},
+    },
     "no gate at all": {"forget_gate": False, "input_gate": False, "output_gate": False},
 }
 
@@ -229,7 +234,7 @@ FORMS = {
 def test_lstm_is_the_papers(name):
     form, draw = LSTMForm(**FORMS[name]), np.random.default_rng(0).normal
     W, R, b, p = ({block: draw(size=shape) for block in "ifgo"} for shape in [(D, H), (H, H), (H,), (H,)])
-    G = {(source, target): draw(size=(H, H)) for source in "ifo" for target in "ifo"}
+    G = {(source, target): draw(size=(H, H)) for source in "ifo" for target in "ifog"}
     xs = draw(size=(T, B, D))
     order = [block for block in "ifgo" if block in form.blocks]
     gates = [block for block in order if block != "g"]
@@ -238,7 +243,7 @@ def test_lstm_is_the_papers(name):
         w_h=np.concatenate([R[block] for block in order], 1),
         b=np.concatenate([b[block] for block in order]),
         w_c=np.stack([p[gate] for gate in gates]) if form.peepholes else None,
-        w_gates=np.block([[G[s, t] for t in gates] for s in gates]) if form.full_gate_recurrence else None,
+        w_gates=np.block([[G[s, t] for t in form.told] for s in gates]) if form.full_gate_recurrence else None,
     )
     carry, ys = run(lstm(H, **FORMS[name]), params, xs)
     close((carry.h, carry.c, ys), lstm_loop(form, (W, R, b, p, G), xs))

@@ -26,6 +26,7 @@ class LSTMForm(NamedTuple):
     coupled: bool = False
     peepholes: bool = False
     full_gate_recurrence: bool = False
+    gates_to_input: bool = False
     input_activation: Activation = "tanh"
     output_activation: Activation = "tanh"
 
@@ -40,6 +41,11 @@ class LSTMForm(NamedTuple):
         """The blocks that are gates."""
         return self.blocks.replace("g", "")
 
+    @property
+    def told(self) -> str:
+        """The blocks that see the gates of the step before."""
+        return (self.gates + "g" * self.gates_to_input) if self.full_gate_recurrence else ""
+
 
 class LSTMParams(NamedTuple):
     """n blocks (4 where all gates are there), k of them gates."""
@@ -48,7 +54,7 @@ class LSTMParams(NamedTuple):
     w_h: Array  # [H, n·H]
     b: Array  # [n·H]
     w_c: Array | None = None  # [k, H] peepholes, one row a gate
-    w_gates: Array | None = None  # [k·H, k·H] recurrence from gates to gates
+    w_gates: Array | None = None  # [k·H, k·H] recurrence from gates to gates; [k·H, (k+1)·H] and to g
 
 
 class LSTMCarry(NamedTuple):
@@ -63,6 +69,7 @@ def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) ->
     """One step; every term in brackets is there by argument.
 
         a   = x_t W_x + h_{t-1} W_h + b  [+ (i, f, o)_{t-1} W_gates]        a = (a_i, a_f, a_g, a_o)
+                                               W_gates reaches the gates [and g]
         i_t = σ(a_i [+ w_ci ⊙ c_{t-1}])                                     1 without the input gate
         f_t = σ(a_f [+ w_cf ⊙ c_{t-1}])              1 without the forget gate, 1 - i_t where coupled
         g_t = φ(a_g)
@@ -75,9 +82,9 @@ def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) ->
     """
     h, c, gates_before = carry
     blocks = dict(zip(form.blocks, jnp.split(x @ params.w_x + h @ params.w_h + params.b, len(form.blocks), -1)))
-    if form.full_gate_recurrence:
-        seen = jnp.split(gates_before @ params.w_gates, len(form.gates), -1)
-        blocks |= {gate: blocks[gate] + extra for gate, extra in zip(form.gates, seen)}
+    if form.told:
+        seen = jnp.split(gates_before @ params.w_gates, len(form.told), -1)
+        blocks |= {block: blocks[block] + extra for block, extra in zip(form.told, seen)}
 
     def gate(name: str, state: Array) -> Array:
         peephole = params.w_c[form.gates.index(name)] * state if form.peepholes else 0
@@ -102,6 +109,7 @@ def lstm(
     coupled: bool = False,
     peepholes: bool = False,
     full_gate_recurrence: bool = False,
+    gates_to_input: bool = False,
     input_activation: Activation = "tanh",
     output_activation: Activation = "tanh",
     forget_bias: initializers.Bias = 1.0,
@@ -128,7 +136,9 @@ def lstm(
         forget_gate, input_gate, output_gate: False leaves the gate open (1) and its weights out.
         coupled: f = 1 - i, one gate instead of two.
         peepholes: gates see the cell state through diagonal weights, which begin at zero.
-        full_gate_recurrence: gates see the gates of the step before (as in the 1997 paper).
+        full_gate_recurrence: gates see the gates of the step before.
+        gates_to_input: with it, the cells' inputs g do too: all units see all units, as in the 1997
+            paper's network of experiment 1.
         input_activation, output_activation: φ on the cell's input, ψ on the cell state.
         forget_bias, input_bias, output_bias: what the gates' biases begin with: a number, or a tuple with
             one for each unit, as in (-1, -2, -3, -4) for units that join one after the other
@@ -140,8 +150,8 @@ def lstm(
         input_init, input_scale: how W_x begins; see `initializers.inputs`.
 
     Raises:
-        UserError: hidden < 1, max_lag <= 2, coupled gates of which one is missing, or a tuple of
-            biases for another number of units.
+        UserError: hidden < 1, max_lag <= 2, coupled gates of which one is missing, a tuple of
+            biases for another number of units, or gates_to_input without full_gate_recurrence.
     """
     initializers.require_width(hidden)
     initializers.require_biases(hidden, forget_bias=forget_bias, input_bias=input_bias, output_bias=output_bias)
@@ -149,6 +159,8 @@ def lstm(
         raise UserError("coupled=True ties the forget gate to the input gate; it needs both")
     if max_lag is not None and max_lag <= 2:
         raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+    if gates_to_input and not full_gate_recurrence:
+        raise UserError("gates_to_input=True adds to full_gate_recurrence=True; it needs that")
     form = LSTMForm(
         forget_gate,
         input_gate,
@@ -156,6 +168,7 @@ def lstm(
         coupled,
         peepholes,
         full_gate_recurrence,
+        gates_to_input,
         input_activation,
         output_activation,
     )
@@ -178,6 +191,10 @@ def lstm(
         w_gates = None
         if full_gate_recurrence:
             w_gates = initializers.recurrent(key_gates, k * hidden, 1, recurrent_init, recurrent_scale)
+        if gates_to_input:
+            key_g = jax.random.fold_in(key_gates, 1)
+            w_g = initializers.inputs(key_g, k * hidden, hidden, 1, input_init, input_scale)
+            w_gates = jnp.concatenate([w_gates, w_g], -1)
         return LSTMParams(
             w_x=initializers.inputs(key_x, input_size, hidden, n, input_init, input_scale),
             w_h=initializers.recurrent(key_h, hidden, n, recurrent_init, recurrent_scale),
