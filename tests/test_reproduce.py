@@ -72,6 +72,10 @@ def test_a_share_of_seeds_has_wilsons_interval():
         (row(cpu={"steps": 1}), Measured(2.0, 1.9, 2.1), "cpu", "not reproduced (with a smaller budget)"),
         (row("score"), Measured(2.0, 1.9, 2.1), "full", "better"),
         (row("sequences"), Measured(math.inf, 5.0, math.inf), "full", "not reproduced"),
+        (
+            *(row("sequences", 7.0), Measured(9.0, 5.0, math.inf), "full"),
+            "unclear: the interval has no upper end, as seeds never solve it",
+        ),
         (row(published=None), Measured(2.0, 1.9, 2.1), "full", "unclear: the paper gives no number"),
         (row(), Measured(1.0, 1.0, 1.0), "smoke", "no verdict (smoke)"),
         (row(), Measured(None, None, None), "full", "not reproduced: no finite value"),

@@ -71,7 +71,9 @@ def _wilson(solved: int, seeds: int, z: float = 1.96) -> Measured:
 def verdict(row: Row, found: Measured, budget: str) -> str:
     """'reproduced', 'better', 'not reproduced' or 'unclear: why'; no verdict of a smoke budget.
 
-    Reproduced: the published number lies in the interval, or within the row's tolerance of the median.
+    Reproduced: the published number lies in the interval, or within the row's tolerance of the median. An
+    interval without an upper end, as too many seeds never solved the task, holds every large number and decides
+    nothing.
     """
     if budget == "smoke":
         return "no verdict (smoke)"
@@ -80,7 +82,10 @@ def verdict(row: Row, found: Measured, budget: str) -> str:
     if found.value is None:
         return "not reproduced: no finite value"
     near = abs(found.value - row.published) <= row.tolerance * abs(row.published)
-    if near or found.low <= row.published <= found.high:
+    inside = found.low <= row.published <= found.high
+    if inside and not near and found.high == math.inf:
+        return "unclear: the interval has no upper end, as seeds never solve it"
+    if near or inside:
         return "reproduced"
     better = found.value < row.published if row.measure in ("loss", "sequences") else found.value > row.published
     cut = " (with a smaller budget)" if budget == "cpu" and row.cpu else ""
