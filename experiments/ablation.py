@@ -1,7 +1,7 @@
 """Change one thing in a cell at a time: is the task still solved, and what does the gradient do?
 
---gradients scales the gradient along one path of the cell, all values unchanged: a part of the carry (h, c), the
-input (x) or a gate; 0 stops it. --changes sets an argument of the cell. The cell as it is comes first.
+--gradients scales the gradient along one path (h, c, x or a gate), all values unchanged; 0 stops it.
+--changes sets an argument of the cell. The cell as it is comes first; each other is one change to it.
 
 Example:
   python -m experiments.ablation --cell='lstm(hidden=64)' --task='adding(length=100)' \\

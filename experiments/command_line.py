@@ -78,7 +78,7 @@ def define_run(flag_values: flags.FlagValues, script: str) -> None:
     """Define --mesh, --deterministic, --workdir, --resume, and by what processes find each other."""
     define_mesh(flag_values)
     flags.DEFINE_string("workdir", None, f"run directory [runs/{script}-<time>]", flag_values=flag_values)
-    words = "on a GPU, only operations that give the same bits every time; slower, and on a CPU always so"
+    words = "on a GPU, the same bits every time; slower"
     flags.DEFINE_boolean("deterministic", False, words, flag_values=flag_values)
     flags.DEFINE_boolean("resume", False, "continue the run directory where it stopped", flag_values=flag_values)
 

@@ -26,7 +26,7 @@ RUN = Config(
 
 
 def trained(directory, config=RUN, **others):
-    return train(prepare(config, "map"), directory, command="test", **others)
+    return train(prepare(config, "run=1,map"), directory, command="test", **others)
 
 
 def acting(module, monkeypatch, at, act):

@@ -113,6 +113,7 @@ def test_a_directory_of_an_older_version_has_no_checksums_and_goes_on(whole, sto
     assert small.bits(stopped) == whole[1]
 
 
+@pytest.mark.slow
 def test_without_checksums_what_orbax_cannot_read_is_named_too(whole, stopped, capsys):
     for path in (stopped / "checkpoints").glob("*.sha256"):
         path.unlink()

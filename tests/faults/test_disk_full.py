@@ -16,7 +16,7 @@ from experiments.room import lacking
 
 FLAGS = ["--cell=lstm(hidden=4)", "--task=parity(length=6, min_length=2)", "--learning_rates=1e-2,1e38", "--seeds=2"]
 FLAGS += ["--steps=8", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=100", "--probe_size=3"]
-FLAGS += ["--checkpoint_every=2", "--mesh=map"]
+FLAGS += ["--checkpoint_every=2", "--mesh=run=1,map"]
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +63,9 @@ def stops_and_goes_on(limited, fill, whole, workdir, monkeypatch, capsys):
 
 
 # The largest file of a checkpoint has 4.6 kB; at step 4 gradients.jsonl 2 kB, metrics.jsonl and an event file 0.5 kB.
-LIMITS = [(4, 3500, "a checkpoint"), (2, 330, "the records")]
-LIMITS += [pytest.param(*each, marks=pytest.mark.slow) for each in [(2, 0, "all"), (6, 1200, "the last records")]]
+LIMITS = [(4, 3500, "a checkpoint")]
+MORE = [(2, 330, "the records"), (2, 0, "all"), (6, 1200, "the last records")]
+LIMITS += [pytest.param(*each, marks=pytest.mark.slow) for each in MORE]
 
 
 @pytest.mark.parametrize("at, size, what", LIMITS)

@@ -78,7 +78,7 @@ def test_a_report_of_any_directory(name, whole, tmp_path, record_property):
     directory = tmp_path / "run"
     shutil.copytree(whole, directory)
 
-    @small.tries(40, 1500)
+    @small.tries(15, 1500)
     @given(st.data())
     def once(data):
         (directory / name).write_bytes(data.draw(changed(content)))
@@ -99,14 +99,14 @@ def test_a_run_is_resumed_or_refused(name, whole, tmp_path, record_property):
     directory = tmp_path / "run"
     shutil.copytree(whole, directory)
     config = small.RUN._replace(steps=4)
-    description = _description(prepare(config, "map"), "test")
+    description = _description(prepare(config, "run=1,map"), "test")
 
     def resume():
         record.create(directory, description, resume=True)
         record.read_json(directory / "result.json")
         record.Records(directory, config, resumed_at=2).close()
 
-    @small.tries(25, 600)
+    @small.tries(10, 600)
     @given(st.data())
     def once(data):
         for each in FILES:
@@ -128,7 +128,7 @@ def test_result_records(source, tmp_path, record_property):
     folder.mkdir()
     content = path.read_bytes()
 
-    @small.tries(20, 800)
+    @small.tries(10, 800)
     @given(st.data())
     def once(data):
         (folder / path.name).write_bytes(data.draw(changed(content)))

@@ -57,7 +57,7 @@ def test_no_argument_of_any_cell_or_task_allocates_or_hangs(what, name, argument
     refused, sizes = 0, [1, 10**7, 10**10, 2**52, 2**53]
     for number in sizes:
         try:
-            prepare(small.RUN._replace(**{what: f"{name}({argument}={number})"}), "map")
+            prepare(small.RUN._replace(**{what: f"{name}({argument}={number})"}), "run=1,map")
         except UserError as error:
             assert "\n" not in str(error)
             refused += 1
@@ -72,7 +72,7 @@ def test_no_argument_of_any_cell_or_task_allocates_or_hangs(what, name, argument
 def test_the_estimate_is_below_what_the_compiler_takes(cell, strategy):
     """So that nothing is refused that could have run; and for the scan not by much."""
     config = small.RUN._replace(cell=cell, task="adding(length=200)", strategy=strategy, batch_size=32)
-    prepared = prepare(config, "map")
+    prepared = prepare(config, "run=1,map")
     task, model = prepared.task, prepared.model
     params = jax.eval_shape(model.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: task.sample(jax.random.key(0), config.batch_size))
@@ -86,13 +86,13 @@ def test_the_estimate_is_below_what_the_compiler_takes(cell, strategy):
 def test_the_runs_at_a_time_are_counted(monkeypatch):
     monkeypatch.setattr(memory, "at_hand", lambda: 0)
 
-    def needed(layout, seeds):
+    def needed(mesh, seeds):
         with pytest.raises(UserError, match=r"needs at least .* \(state ([\d.]+) kB\)") as caught:
-            prepare(small.RUN._replace(cell="lstm(hidden=32)", seeds=seeds, learning_rates=(0.1,)), layout)
+            prepare(small.RUN._replace(cell="lstm(hidden=32)", seeds=seeds, learning_rates=(0.1,)), mesh)
         return float(str(caught.value).split("state ")[1].split(" kB")[0])
 
-    one, all_at_once = needed("map", 4), needed("vmap", 4)
-    assert needed("map", 1) < one < all_at_once == pytest.approx(4 * needed("vmap", 1), rel=0.01)
+    one, all_at_once = needed("run=1,map", 4), needed("run=1,vmap", 4)
+    assert needed("run=1,map", 1) < one < all_at_once == pytest.approx(4 * needed("run=1,vmap", 1), rel=0.01)
 
 
 def test_shapes_of_any_size_are_counted():
