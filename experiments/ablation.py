@@ -19,6 +19,7 @@ from seqjax import UserError, spec
 from seqjax.spec import Spec
 
 FLAGS = flags.FlagValues()
+NOT_HERE = ("cell", "task", "bidirectional", "embedding", "character_width", "attention", "teacher_forcing", "beam")
 PATHS = "h=0;c=0;x=0;input_gate=0;forget_gate=0;output_gate=0;candidate=0"
 FORMS = "forget_gate=False;input_gate=False;output_gate=False;forget_bias=0.0"
 command_line.define_config(FLAGS, ["cell"], cell="lstm(hidden=64)")
@@ -27,7 +28,7 @@ flags.DEFINE_string("changes", FORMS, "argument=value, separated by ';'", flag_v
 grid.define_tasks(FLAGS, default_lengths="50")
 command_line.define_config(
     FLAGS,
-    [name for name in command_line.CONFIG_FLAGS if name not in ("cell", "task", "bidirectional", "embedding")],
+    [name for name in command_line.CONFIG_FLAGS if name not in NOT_HERE],
     learning_rates=(1e-2,),
     seeds=3,
     steps=1500,

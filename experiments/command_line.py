@@ -22,42 +22,39 @@ from seqjax.training import Config, processes
 from seqjax.training.mesh import read_mesh
 from seqjax.training.signals import EXIT_STATUS, Preempted
 
+BESIDE = "& "  # how the help of a flag begins that is told on the line of the flag before
 # name -> (how absl reads it, help). The defaults are Config's own unless a script says otherwise.
 CONFIG_FLAGS = {
     "cell": (flags.DEFINE_string, "spec of a cell: a file of seqjax/cells, or package.module.function"),
     "task": (flags.DEFINE_string, "spec of a task: a file of seqjax/tasks or of seqjax/data"),
     "learning_rates": (flags.DEFINE_list, "one or more, with commas; every seed runs at each"),
     "seeds": (flags.DEFINE_integer, "number of seeds"),
-    "first_seed": (flags.DEFINE_integer, "the first of them"),
+    "first_seed": (flags.DEFINE_integer, BESIDE + "the first of them"),
     "steps": (flags.DEFINE_integer, "updates at most"),
     "batch_size": (flags.DEFINE_integer, "sequences in an update"),
     "layers": (flags.DEFINE_integer, "depth of the stack"),
     "bidirectional": (flags.DEFINE_boolean, "read each sequence both ways"),
     "dropout": (flags.DEFINE_float, "share of outputs dropped between layers"),
-    "input_dropout": (flags.DEFINE_float, "share of what the first layer reads dropped"),
-    "embedding": (flags.DEFINE_integer, "width of a learned embedding of tokens; else one-hot"),
-    "character_width": (flags.DEFINE_integer, "width of what is made of a token's characters, in tasks that have them"),
-    "attention": (flags.DEFINE_string, "of a network that writes: additive, multiplicative or none"),
-    "teacher_forcing": (
-        flags.DEFINE_string,
-        "spec of an optax schedule: the share of true symbols given to read",
-    ),
-    "beam": (flags.DEFINE_integer, "hypotheses kept where a network writes; 1 is greedy"),
+    "input_dropout": (flags.DEFINE_float, BESIDE + "of the first's inputs"),
+    "embedding": (flags.DEFINE_integer, "width of a learned embedding of tokens"),
+    "character_width": (flags.DEFINE_integer, BESIDE + "of that of characters"),
+    "attention": (flags.DEFINE_string, "of a decoder: additive, multiplicative or none"),
+    "teacher_forcing": (flags.DEFINE_string, BESIDE + "a schedule"),
+    "beam": (flags.DEFINE_integer, BESIDE + "width"),
     "strategy": (flags.DEFINE_string, "how cells run over time: auto, scan, checkpointed, associative, deer ..."),
     "optimizer": (flags.DEFINE_string, "spec of an optax optimizer, without its rate"),
     "schedule": (flags.DEFINE_string, "spec of an optax schedule that scales the rate"),
     "clip_norm": (flags.DEFINE_float, "clip gradients to this global norm; 0 for no clipping"),
-    "clip_value": (flags.DEFINE_float, "clip gradients elementwise to this size"),
+    "clip_value": (flags.DEFINE_float, BESIDE + "each number"),
     "penalty": (flags.DEFINE_string, "spec of a loss term: 'vanishing(weight=0.1)', 'flossing(weight=1.0, k=1)'"),
     "eval_task": (flags.DEFINE_string, "measure and solve this task instead: longer sequences, 'parity(length=200)'"),
     "eval_every": (flags.DEFINE_integer, "steps between evaluations"),
-    "eval_size": (flags.DEFINE_integer, "fresh sequences an evaluation draws"),
-    "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms over time"),
-    "probe_size": (flags.DEFINE_integer, "sequences in the probe's batch"),
+    "eval_size": (flags.DEFINE_integer, BESIDE + "sequences each draws"),
+    "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms"),
+    "probe_size": (flags.DEFINE_integer, BESIDE + "sequences in its batch"),
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
     "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
 }
-WITH_THE_ABOVE = "(told by the flag above)"  # has no line of its own in --help
 
 # Both are known to the XLA of JAX 0.10 and 0.11; an unknown flag would end the process. The second refuses, with an
 # error that names it, an operation for which there is no deterministic form.
@@ -87,11 +84,11 @@ def define_mesh(flag_values: flags.FlagValues) -> None:
     """Define --mesh, --coordinator, --num_processes, --process_id and --peer_timeout."""
     words = "devices: run=4,data=2 deals out runs, splits batches; map, vmap: runs on one device"
     flags.DEFINE_string("mesh", "auto", words, flag_values=flag_values)
-    words = "host:port of process 0; with --num_processes, --process_id and --peer_timeout [100]"
+    words = "host:port of process 0"
     flags.DEFINE_string("coordinator", None, words, flag_values=flag_values)
-    flags.DEFINE_integer("num_processes", None, WITH_THE_ABOVE, flag_values=flag_values)
-    flags.DEFINE_integer("process_id", None, WITH_THE_ABOVE, flag_values=flag_values)
-    flags.DEFINE_integer("peer_timeout", 100, WITH_THE_ABOVE, flag_values=flag_values)
+    flags.DEFINE_integer("num_processes", None, BESIDE + "there are", flag_values=flag_values)
+    flags.DEFINE_integer("process_id", None, BESIDE + "of this one", flag_values=flag_values)
+    flags.DEFINE_integer("peer_timeout", 100, BESIDE + "s", flag_values=flag_values)
 
 
 def config_from(flag_values: flags.FlagValues, **settings: object) -> Config:
@@ -271,12 +268,15 @@ def cores() -> int:
 
 def _help(flag_values: flags.FlagValues, words: str) -> str:
     lines = [words.strip(), "", "Flags:"]
+    told: dict[str, str] = {}
     for name in flag_values:
-        flag = flag_values[name]
-        if flag.help == WITH_THE_ABOVE:
-            continue
-        default = flag.default
+        default, words = flag_values[name].default, flag_values[name].help
         shown = "" if default is None else f" [{','.join(default) if isinstance(default, list) else default}]"
-        wrapped = textwrap.wrap(f"{flag.help}{shown}", 96, break_long_words=False, break_on_hyphens=False)
+        if words.startswith(BESIDE) and told:
+            told[next(reversed(told))] += f"; --{name} {words.removeprefix(BESIDE)}{shown}"
+        else:
+            told[name] = f"{words.removeprefix(BESIDE)}{shown}"
+    for name, words in told.items():
+        wrapped = textwrap.wrap(words, 96, break_long_words=False, break_on_hyphens=False)
         lines += [f"  --{name:<17} {wrapped[0]}", *(" " * 22 + line for line in wrapped[1:])]
     return "\n".join(lines)
