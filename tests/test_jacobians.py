@@ -254,3 +254,11 @@ def test_bad_input():
     counting = Cell(lambda key, size: (), lambda p, shape: jnp.zeros((*shape, 1), jnp.int32), lambda p, s, x: (s, x))
     with pytest.raises(UserError, match="int32; gradients need floating point"):
         step_jacobians(Direction(counting, (), False), jnp.zeros((2, 1, 1), jnp.int32), jnp.zeros((2, 1, 1)))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e37])
+def test_the_spectral_radius_of_very_large_and_very_small_numbers(scale):
+    """LAPACK's own answer in 32 bits is off by any factor there."""
+    matrix = np.random.default_rng(0).normal(size=(6, 12)) / 6 * scale
+    wanted = [np.abs(np.linalg.eigvals(block)).max() for block in np.split(matrix, 2, 1)]
+    np.testing.assert_allclose(spectral_radius(jnp.asarray(matrix, jnp.float32)), wanted, rtol=1e-5)

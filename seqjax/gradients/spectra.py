@@ -50,8 +50,10 @@ def spectral_radius(w_h: Array, method: str = "auto") -> Array:
     blocks = jnp.moveaxis(w_h.reshape(*w_h.shape[:-1], width // height, height), -2, -3)
     if method == "auto":
         method = "eigvals" if jax.default_backend() == "cpu" and height <= EIGENVALUES_LIMIT else "squaring"
-    if method == "eigvals":
-        return jnp.max(jnp.abs(jnp.linalg.eigvals(blocks)), -1)
+    if method == "eigvals":  # LAPACK gives wrong and unsteady numbers where entries are near the largest float
+        _, exponent = jnp.frexp(jnp.max(jnp.abs(blocks), (-2, -1)))
+        small = jnp.ldexp(blocks, -exponent[..., None, None])
+        return jnp.ldexp(jnp.max(jnp.abs(jnp.linalg.eigvals(small)), -1), exponent)
 
     def square(_: Array, state: Scaled) -> Scaled:
         return rescaled(Scaled(state.value @ state.value, 2 * state.log))
