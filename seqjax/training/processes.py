@@ -133,11 +133,9 @@ def leave(error: Exception, reason: str | None = None) -> NoReturn:
 
     What JAX does at an ordinary end waits for the others, one of which may be dead.
     """
-    if reason is not None:
-        pass
-    elif isinstance(error, jax.errors.JaxRuntimeError):
+    if reason is None and (isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)):
         reason = "another one has ended or cannot be reached: " + textwrap.shorten(str(error), 300)
-    else:
+    elif reason is None:
         reason = "".join(traceback.format_exception(error))
     me = f"process {jax.process_index()} of {jax.process_count()}"
     print(f"error: {me} ends, as {reason}; the same commands with --resume continue", file=sys.stderr, flush=True)
