@@ -25,8 +25,15 @@ def plain(scaled):
     return jax.tree.map(lambda leaf: leaf * jnp.exp(scaled.log)[..., None], scaled.value)
 
 
-@pytest.mark.parametrize("task", ["adding(length=12)", "temporal_order(length=20)", "copy_memory(length=3, tokens=2)"])
-@pytest.mark.parametrize("options", [{}, {"layers": 3}, {"layers": 2, "bidirectional": True}])
+@pytest.mark.parametrize(
+    "task, options",
+    [
+        ("adding(length=12)", {}),
+        ("adding(length=12)", {"layers": 3}),
+        ("temporal_order(length=20)", {"layers": 2, "bidirectional": True}),
+        ("copy_memory(length=3, tokens=2)", {"layers": 2, "bidirectional": True}),
+    ],
+)
 def test_recursion_is_the_zero_nudge(task, options):
     with jax.enable_x64(True):
         task, cell, model = make("lstm(hidden=3, peepholes=True)", task, **options)

@@ -38,9 +38,13 @@ def take(carry, b):
     return jax.tree.map(lambda leaf: leaf[b], carry)
 
 
-@dtypes
-@spans
-@pytest.mark.parametrize("strategy", ["scan", "checkpointed"])  # those that take all steps at once: their own files
+@pytest.mark.parametrize(  # those that take all steps at once: their own files
+    "steps, dtype, strategy",
+    [
+        *((steps, jnp.float32, strategy) for steps in (1, 2, 1000) for strategy in ("scan", "checkpointed")),
+        (1000, jnp.bfloat16, "scan"),
+    ],
+)
 def test_one_sequence_alone_is_one_of_a_batch(steps, dtype, strategy):
     """Padded, compiled: one padded sequence, mapped over the batch, is that sequence alone without its padding."""
     params, xs = drawn(LSTM, steps, dtype)
@@ -68,9 +72,18 @@ def test_scan_is_the_loop(steps, dtype):
     close(jitted(LSTM, params, xs), (carry, np.stack(ys)), EPS[dtype])
 
 
-@dtypes
-@pytest.mark.parametrize("steps, cut", [(2, 1), (1000, 1), (1000, 400), (1000, 999)])
-@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(
+    "steps, cut, padded, dtype",
+    [
+        (2, 1, False, jnp.float32),
+        (2, 1, True, jnp.bfloat16),
+        (1000, 1, True, jnp.float32),
+        (1000, 400, False, jnp.bfloat16),
+        (1000, 400, True, jnp.float32),
+        (1000, 999, False, jnp.float32),
+        (1000, 999, True, jnp.bfloat16),
+    ],
+)
 def test_cut_in_two_and_continued_is_the_whole(steps, cut, padded, dtype):
     params, xs = drawn(LSTM, steps, dtype)
     lengths = jnp.array([steps, cut + 1, (steps + cut + 1) // 2]) if padded else None
