@@ -59,8 +59,10 @@ def reliability(values: flags.FlagValues, _: str | None, argv: list[str]) -> Non
     print(f"page: {values.page}")
 
 
-def page(record: dict[str, Any]) -> str:
-    """docs/reliability.md."""
+def page(record: dict[str, Any] | None) -> str:
+    """docs/reliability.md; what is promised alone where there is no record yet."""
+    if record is None:
+        return f"# Faults, and what came of them\n\nThere is no record yet: `make faults` writes it.\n\n{WORDS}"
     environment, totals = record["environment"], record["totals"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
     device, dirty = environment["device"], " with changes" if environment["dirty"] else ""
