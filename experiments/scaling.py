@@ -95,6 +95,7 @@ def one(config: Config, mesh: str, steps: int, repeats: int) -> dict[str, Any]:
     """Milliseconds of a step of all runs, bytes the program needs on a device, and bytes that a run's step sends."""
     prepared = prepare(config, mesh)
     layout = prepared.layout
+    layout.meet()
     state, data = layout.put(initialize(prepared)), layout.put(prepared.program.data, shared=True)
     program = layout.over(prepared.program.chunk).lower(state, np.int32(steps), data).compile()
     times = []

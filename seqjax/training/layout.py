@@ -59,6 +59,15 @@ class Layout(NamedTuple):
 
         return jax.tree.map(one, tree)
 
+    def meet(self) -> None:
+        """Let all processes, and those whose devices share a batch, connect now, while they wait for each other.
+
+        Gloo gives up half a minute after the first of a group has come to its first exchange, and what they do
+        next, to compile, may take one of them longer than that.
+        """
+        if jax.process_count() > 1:
+            self.get(self.over(lambda run: jax.lax.psum(run, "data"))(self.put(np.zeros(len(self.slots), np.float32))))
+
     def get(self, tree: PyTree) -> PyTree:
         """What `over` gave, as NumPy arrays in every process."""
         if jax.process_count() > 1:

@@ -101,6 +101,7 @@ def train(
         if before is not None:
             progress(config.steps, "finished before")
             return before
+        layout.meet()
         with contextlib.ExitStack() as stack:
             seconds, state = _train(prepared, directory, stack, progress, stopping)
         if not config.steps:
