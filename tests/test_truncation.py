@@ -59,8 +59,10 @@ def by_jacobians(cell, params, xs, window, stride, lengths):
     return restore(total)
 
 
-@pytest.mark.parametrize("window, stride", [(3, 1), (3, 2), (3, 3), (1, 1), (5, 3), (6, 4)])
-@pytest.mark.parametrize("lengths", [None, [7, 2]])
+@pytest.mark.parametrize(
+    "window, stride, lengths",
+    [(3, 1, None), (3, 2, [7, 2]), (3, 3, None), (1, 1, [7, 2]), (5, 3, None), (6, 4, [7, 2])],
+)
 def test_against_products_of_jacobians(window, stride, lengths, float64):
     """The Jacobians of an LSTM do not commute, so the order of the product counts."""
     cell, params, xs = begin("lstm(hidden=2)", 7)

@@ -63,11 +63,10 @@ def stops_and_goes_on(limited, fill, whole, workdir, monkeypatch, capsys):
 
 
 # The largest file of a checkpoint has 4.6 kB; at step 4 gradients.jsonl 2 kB, metrics.jsonl and an event file 0.5 kB.
-LIMITS = [(4, 3500, "a checkpoint")]
-MORE = [(2, 330, "the records"), (2, 0, "all"), (6, 1200, "the last records")]
-LIMITS += [pytest.param(*each, marks=pytest.mark.slow) for each in MORE]
+LIMITS = [(4, 3500, "a checkpoint"), (2, 330, "the records"), (2, 0, "all"), (6, 1200, "the last records")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at, size, what", LIMITS)
 def test_a_limit_on_the_size_of_files(at, size, what, whole, tmp_path, monkeypatch, capsys, record_property):
     """RLIMIT_FSIZE, which needs no rights: EFBIG in the place of ENOSPC."""
