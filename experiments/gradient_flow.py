@@ -24,7 +24,7 @@ from seqjax import UserError
 from seqjax.gradients.flow import QUANTITIES, flow
 from seqjax.spec import did_you_mean
 from seqjax.training import Prepared
-from seqjax.training.loop import initialize
+from seqjax.training.preparing import initialize
 from seqjax.training.program import probe_batch
 from seqjax.training.record import write_json
 

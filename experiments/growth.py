@@ -12,7 +12,7 @@ import numpy as np
 from experiments import peers
 from experiments.timing import Times, interleaved
 from seqjax.training import Config, prepare
-from seqjax.training.loop import initialize
+from seqjax.training.preparing import initialize
 
 WAYS = ("seqjax scan", "seqjax fused", "seqjax checkpointed", "flax.linen", "torch")
 

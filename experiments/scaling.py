@@ -34,7 +34,7 @@ from experiments.speed import ROOT, machine
 from experiments.timing import bytes_of
 from seqjax import UserError
 from seqjax.training import Config, prepare, processes
-from seqjax.training.loop import initialize
+from seqjax.training.preparing import initialize
 from seqjax.training.record import environment, write_json
 
 FLAGS = flags.FlagValues()

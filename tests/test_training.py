@@ -16,11 +16,12 @@ import pytest
 from seqjax.training import Config, prepare, train
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import build_task
-from seqjax.training.loop import _description, initialize
 from seqjax.training.optimizer import make_optimizer
+from seqjax.training.preparing import initialize
 from seqjax.training.record import Lines, create
 from seqjax.training.state import NEVER
 from seqjax.training.stream import shuffled, train_batch
+from seqjax.training.telling import description
 from seqjax.types import Batch, Examples, Task, UserError
 
 SMALL = Config(
@@ -107,7 +108,7 @@ def test_another_task_is_measured_and_solved_and_not_trained_on():
     np.testing.assert_allclose(metrics["train_loss"], loss, rtol=1e-5)
     batch = other.sample(jax.random.fold_in(run.stream("eval"), run.step), config.eval_size)
     np.testing.assert_allclose(metrics["loss"], other.loss(model.apply(run.params, batch.inputs)[0], batch), rtol=1e-5)
-    told = _description(prepared, "test")["task"]
+    told = description(prepared, "test")["task"]
     assert told["length"] == 3 and told["criterion"].endswith("on parity(length=5)")
 
 
@@ -204,7 +205,6 @@ def test_a_directory_that_cannot_be_written_is_one_line():
 
 KILLED = """
 import sys, pathlib
-import seqjax.training.loop as loop
 from seqjax.training import prepare, train
 sys.path.insert(0, {tests!r})
 from test_training import SMALL

@@ -14,7 +14,7 @@ from seqjax.data.streamed import count_of, pick
 from seqjax.tasks.showing import length
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config
-from seqjax.training.loop import Prepared, prepare
+from seqjax.training.preparing import Prepared, prepare
 from seqjax.training.stream import first_steps
 from seqjax.types import Array, Batch, PyTree, Task, UserError
 

@@ -7,7 +7,7 @@ import pytest
 import small
 
 from seqjax.training import prepare
-from seqjax.training.loop import initialize
+from seqjax.training.preparing import initialize
 from seqjax.training.state import NEVER
 
 BAD = 1  # which of the four runs

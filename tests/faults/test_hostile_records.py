@@ -93,16 +93,16 @@ def test_a_report_of_any_directory(name, whole, tmp_path, record_property):
 def test_a_run_is_resumed_or_refused(name, whole, tmp_path, record_property):
     """Up to where it would train: configuration, result and lines are read before that."""
     from seqjax.training import prepare, record
-    from seqjax.training.loop import _description
+    from seqjax.training.telling import description
 
     content, tried = (whole / name).read_bytes(), []
     directory = tmp_path / "run"
     shutil.copytree(whole, directory)
     config = small.RUN._replace(steps=4)
-    description = _description(prepare(config, "run=1,map"), "test")
+    told = description(prepare(config, "run=1,map"), "test")
 
     def resume():
-        record.create(directory, description, resume=True)
+        record.create(directory, told, resume=True)
         record.read_json(directory / "result.json")
         record.Records(directory, config, resumed_at=2).close()
 

@@ -1,0 +1,54 @@
+"""From a configuration to a program that can be trained, and its runs before their first step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from seqjax.training import memory
+from seqjax.training.config import Config, build, build_eval_task, check
+from seqjax.training.layout import Layout, make_layout
+from seqjax.training.program import Program, make_program
+from seqjax.training.state import RunState
+from seqjax.types import Model, Task
+
+
+class Prepared(NamedTuple):
+    """A program that can be trained: everything a user can get wrong has been looked at."""
+
+    config: Config
+    task: Task
+    eval_task: Task
+    model: Model
+    program: Program
+    layout: Layout
+
+
+def prepare(config: Config, mesh: str = "auto") -> Prepared:
+    """Build task, model and program for the devices that `mesh` names. Raises UserError; nothing is written."""
+    check(config)
+    task, model = build(config)
+    eval_task = build_eval_task(config, task)
+    branches = any(each.examples and each.examples.cuts for each in (task, eval_task))
+    layout = make_layout(mesh, len(config.runs), config.batch_size, branches)
+    program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
+    memory.require(config, task, eval_task, model, program, layout)
+    return Prepared(config, task, eval_task, model, program, layout)
+
+
+def initialize(prepared: Prepared) -> RunState:
+    """The runs before their first step, as they lie on the run axis.
+
+    They are made one by one. Orthogonal matrices need QR decompositions, and XLA on a CPU can wait for
+    itself for ever where several batches of them are decomposed at a time, as under vmap or on two
+    host devices (seen with JAX 0.10.2 on two cores).
+    """
+    config, slots = prepared.config, prepared.layout.slots
+    init = jax.jit(prepared.program.init)
+    made = []
+    for slot in slots:
+        run = config.runs[max(slot, 0)]
+        made.append(jax.device_get(init(np.int32(run["seed"]), np.float32(run["learning_rate"]), slot >= 0)))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *made)
