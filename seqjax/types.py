@@ -65,6 +65,8 @@ class Examples(NamedTuple):
     steps:       examples -> [N], how many steps each needs, where they differ much; then a batch is of examples
                  of about the same length, and is cut to the fewest steps of `cuts` that hold it
     cuts:        ascending, the last that of the longest example to train on; a program is compiled for each
+    streams:     the examples are windows of one text in their order: a batch is of as many parts of it side by
+                 side, and the state is carried from each window to the next
     """
 
     train: PyTree
@@ -72,6 +74,25 @@ class Examples(NamedTuple):
     batch: Callable[[PyTree], Batch]
     steps: Callable[[PyTree], Array] | None = None
     cuts: tuple[int, ...] = ()
+    streams: bool = False
+
+
+class Continuation(NamedTuple):
+    """How a network writes on by itself: what it answers becomes what it reads next.
+
+    prompt: what a person types, or None -> inputs [T, 1, ...]; raises UserError where that cannot be read
+    draw:   (key, outputs [B, O], inputs [B, ...] they answer, narrow) -> next inputs [B, ...]; narrow makes of
+            logits those to draw from
+    spell:  inputs of one sequence [T, ...] -> text that a person can read
+    ending: of the files that `file` makes, as '.mid'; '' where there are none
+    file:   inputs of one sequence [T, ...] -> the bytes of such a file
+    """
+
+    prompt: Callable[[str | None], Array]
+    draw: Callable[..., Array]
+    spell: Callable[[Array], str]
+    ending: str = ""
+    file: Callable[[Array], bytes] | None = None
 
 
 class Task(NamedTuple):
@@ -98,6 +119,7 @@ class Task(NamedTuple):
     parse:       lines as a person types them -> a Batch without targets
     grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
                  that the field reports of a whole test split and that is no mean over places (entity F1, BLEU)
+    continuation: how it writes on by itself, where what it answers is what it may read
     """
 
     sample: Callable[[Array, int], Batch]
@@ -117,6 +139,7 @@ class Task(NamedTuple):
     spell: Callable[[Batch, Array, int], list[str]] | None = None
     parse: Callable[[list[str]], Batch] | None = None
     grade: Callable[[list[list[str]], list[list[str]], list[int]], dict[str, float]] | None = None
+    continuation: Continuation | None = None
 
 
 class Direction(NamedTuple):

@@ -44,7 +44,7 @@ def images(path):
 @pytest.mark.parametrize("kind", ["word", "char", "images"])
 def test_what_is_read_is_what_memory_holds(kind, tmp_path, monkeypatch):
     """Every example of both splits, a batch of the stream, and a sample."""
-    monkeypatch.setattr("seqjax.data.penn_treebank.LINES", 7)  # so that windows reach over several pieces
+    monkeypatch.setattr("seqjax.data.next_token.LINES", 7)  # so that windows reach over several pieces
     if kind == "images":
         where = images(tmp_path / "all.parquet")
         memory, disk = (pixel_images("permuted", where, stream=each) for each in (False, True))
@@ -106,7 +106,7 @@ def test_training_from_disk_is_training_from_memory(tmp_path):
     where = text(tmp_path / "text")
     settings = {"cell": "rnn(hidden=3)", "batch_size": 2, "eval_size": 3, "probe_size": 2, "learning_rates": (1e-2,)}
     settings |= {"steps": 4, "eval_every": 2, "checkpoint_every": 2, "probe_every": 4}
-    task = f"penn_treebank(data={where!r}, window=4, stream=%s)"
+    task = f"penn_treebank(data={where!r}, window=4, stream=%s, carried=False)"
     train(prepare(SMALL._replace(task=task % False, **settings), "data=2"), tmp_path / "whole", command="test")
     prepared = prepare(SMALL._replace(task=task % True, **settings), "data=2")
 

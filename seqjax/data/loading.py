@@ -20,7 +20,7 @@ from seqjax.types import UserError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow", ".txt": "text"}
 COMPRESSIONS = (".gz", ".zst", ".xz", ".bz2")
 ACCEPTED = (
     "expected a data set's name on the Hugging Face hub, a local folder whose files' names give the splits "

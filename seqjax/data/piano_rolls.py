@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from seqjax.data.loading import load, test_split
+from seqjax.data.stored import stored_task
 from seqjax.tasks.scoring import masked_mean
 from seqjax.tasks.showing import length
 from seqjax.types import Array, Batch, Examples, Task, UserError
@@ -78,20 +78,13 @@ def piano_rolls(
         exists = jnp.arange(len(frames) - 1)[:, None] < pieces.steps
         return Batch(frames[:-1] * exists[..., None], frames[1:], exists.astype(jnp.float32), pieces.steps)
 
-    def sample(key: Array, batch_size: int) -> Batch:
-        rows = jax.random.randint(key, (batch_size,), 0, len(train.steps))
-        return batch(Pieces(train.frames[rows], train.steps[rows]))
-
-    return Task(
-        sample,
+    return stored_task(
+        Examples(train, test, batch),
         frame_loss,
         frame_accuracy,
-        lambda metrics: jnp.zeros_like(metrics["loss"], bool),
         input_size=NOTES,
         output_size=NOTES,
         baseline=baseline,
-        criterion="never: the loss itself is compared",
-        examples=Examples(train, test, batch),
         show=_show,
     )
 

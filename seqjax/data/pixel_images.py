@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.data.loading import array, held_out, load
-from seqjax.data.streamed import Streamed, count_of, is_streamed, pick
+from seqjax.data.stored import stored_task
+from seqjax.data.streamed import Streamed, is_streamed
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.tasks.showing import shades
 from seqjax.types import Array, Batch, Examples, Task, UserError
@@ -118,25 +119,19 @@ def pixel_images(
         inputs = jnp.swapaxes(examples.pixels, 0, 1).astype(jnp.float32) / 255
         return Batch(inputs, examples.labels, jnp.ones(examples.labels.shape, jnp.float32))
 
-    def sample(key: Array, batch_size: int) -> Batch:
-        # A program compiled around this holds the images as a constant, which costs seconds to
-        # compile; training hands it `examples.train` as an argument instead.
-        return batch(pick(train, jax.random.randint(key, (batch_size,), 0, count_of(train))))
-
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= SOLVED[order]
 
-    return Task(
-        sample,
+    return stored_task(
+        Examples(train, test, batch),
         cross_entropy,
         accuracy,
-        solved,
+        solved=solved,
         input_size=width * channels if order == "row" else channels,
         output_size=classes,
         baseline=baseline,
         readout="last",
         criterion=f"{SOLVED[order]:.0%} of the images right",
-        examples=Examples(train, test, batch),
         show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from seqjax.data.lexicon import forms, lexicon
 from seqjax.data.loading import load
+from seqjax.data.stored import stored_task
 from seqjax.data.text import TooLong, bounded, cuts, place, texts, train_and_test
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.tasks.showing import length, table
@@ -96,10 +97,6 @@ def sentiment(
         inputs = tokens_of.rows[picked.forms.T]
         return Batch(inputs, picked.labels, jnp.ones(picked.labels.shape, jnp.float32), picked.steps)
 
-    def sample(key: Array, batch_size: int) -> Batch:
-        rows = jax.random.randint(key, (batch_size,), 0, len(train.steps))
-        return batch(jax.tree.map(lambda leaf: leaf[rows], train))
-
     def spell(batch: Batch, answers: Array, number: int) -> list[str]:
         return [names[int(np.asarray(answers)[number])]]
 
@@ -110,18 +107,16 @@ def sentiment(
     def parse(lines: list[str]) -> Batch:
         return words.batch([tokenized(line) for line in lines], batch(jax.tree.map(lambda leaf: leaf[:1], train)))
 
-    return Task(
-        sample,
+    return stored_task(
+        Examples(train, test, batch, lambda picked: picked.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
         accuracy,
-        lambda metrics: jnp.zeros_like(metrics["loss"], bool),
         input_size=len(words.words),
         output_size=len(names),
         baseline=float(-np.sum(share * np.log(share))),
         readout="last",
         tokens=True,
-        criterion="never: the share of labels that are right is compared",
-        examples=Examples(train, test, batch, lambda picked: picked.steps, cuts(np.asarray(train.steps))),
+        compared="the share of labels that are right",
         show=show,
         characters=len(words.alphabet) or None,
         spell=spell,

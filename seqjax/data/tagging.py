@@ -11,6 +11,7 @@ import numpy as np
 
 from seqjax.data.lexicon import Forms, forms, lexicon
 from seqjax.data.loading import load
+from seqjax.data.stored import stored_task
 from seqjax.data.text import TooLong, bounded, cuts, filled, place, token_lists, train_and_test, vocabulary
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.tasks.showing import length, table, targets
@@ -91,10 +92,6 @@ def tagging(
         mask = jnp.arange(sentences.forms.shape[1])[:, None] < sentences.steps
         return Batch(tokens_of.rows[sentences.forms.T], sentences.tags.T, mask.astype(jnp.float32), sentences.steps)
 
-    def sample(key: Array, batch_size: int) -> Batch:
-        rows = jax.random.randint(key, (batch_size,), 0, len(train.steps))
-        return batch(jax.tree.map(lambda leaf: leaf[rows], train))
-
     def spell(batch: Batch, answers: Array, number: int) -> list[str]:
         return [names[int(tag)] for tag in np.asarray(answers)[: length(batch, number), number]]
 
@@ -103,17 +100,15 @@ def tagging(
         asked = [names[int(tag)] for tag in targets(batch, number)]
         return table({"token": shown, "unknown": unknown, "label": asked})
 
-    return Task(
-        sample,
+    return stored_task(
+        Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
         accuracy,
-        lambda metrics: jnp.zeros_like(metrics["loss"], bool),
         input_size=len(words.words),
         output_size=len(names),
         baseline=_entropy_given_word(train, tokens_of.rows),
         tokens=True,
-        criterion="never: the share of labels that are right is compared",
-        examples=Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
+        compared="the share of labels that are right",
         show=show,
         characters=len(words.alphabet) or None,
         spell=spell,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from seqjax.data.loading import load
+from seqjax.data.stored import stored_task
 from seqjax.data.text import UNKNOWN, TooLong, bounded, cuts, filled, texts, train_and_test, vocabulary
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.tasks.showing import length
@@ -88,10 +88,6 @@ def translation(
         mask = jnp.arange(len(targets))[:, None] < pairs.target_steps
         return Batch(Pair(pairs.source.T, said), targets, mask.astype(jnp.float32), pairs.source_steps)
 
-    def sample(key: Array, batch_size: int) -> Batch:
-        rows = jax.random.randint(key, (batch_size,), 0, len(train.source_steps))
-        return batch(jax.tree.map(lambda leaf: leaf[rows], train))
-
     def spell(batch: Batch, answers: Array, number: int) -> list[str]:
         said = [writes[int(token)] for token in np.asarray(answers)[:, number]]
         return said[: said.index(END)] if END in said else said
@@ -107,18 +103,16 @@ def translation(
         return Batch(Pair(tokens, jnp.ones_like(tokens)), jnp.zeros_like(tokens), jnp.zeros(tokens.shape), steps)
 
     steps = lambda pairs: jnp.maximum(pairs.source_steps, pairs.target_steps)  # noqa: E731
-    return Task(
-        sample,
+    return stored_task(
+        Examples(train, test, batch, steps, cuts(np.asarray(steps(train)))),
         cross_entropy,
         accuracy,
-        lambda metrics: jnp.zeros_like(metrics["loss"], bool),
         input_size=len(reads),
         output_size=len(writes),
         baseline=float(-np.sum(share * np.log(share))),
         readout="decode",
         tokens=True,
-        criterion="never: BLEU is compared",
-        examples=Examples(train, test, batch, steps, cuts(np.asarray(steps(train)))),
+        compared="BLEU",
         show=show,
         spell=spell,
         parse=parse,

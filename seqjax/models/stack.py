@@ -75,6 +75,11 @@ def run_stack(
     return xs, tuple(carries)
 
 
+def first_carries(layers: Stack, batch: int) -> tuple:
+    """What `run_stack` begins with: every layer's initial carries for so many sequences."""
+    return tuple(tuple(way.cell.initial_carry(way.params, (batch,)) for way in layer) for layer in layers)
+
+
 def drop(xs: Array, rate: float, key: Array | None, place: int, share: tuple[int, Array | int] = (1, 0)) -> Array:
     """Dropout of xs [T, B, D], its mask of the key and the place; nothing without a rate or a key.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.data.streamed import count_of, pick
+from seqjax.models.stack import first_carries
 from seqjax.training.state import RunState
 from seqjax.training.stream import cut
 from seqjax.types import Array, Batch, Model, PyTree, Task
@@ -13,6 +14,8 @@ from seqjax.types import Array, Batch, Model, PyTree, Task
 
 def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: int) -> dict[str, Array]:
     """'loss' and 'score' of a run's parameters, dropout off.
+
+    Of a text the state is carried from window to window in eval_size parts side by side.
 
     Args:
         task: the Task.
@@ -26,10 +29,24 @@ def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: i
         outputs, _ = model.apply(run.params, batch.inputs, batch.lengths)
         return {"loss": task.loss(outputs, batch), "score": task.score(outputs, batch)}
 
+    def follow(carry: PyTree, number: Array) -> tuple[PyTree, tuple[dict[str, Array], Array]]:
+        """Window `number` of each part of a text, and those after it."""
+        places = jnp.arange(taken) * each_part + number
+        here, following = (jnp.minimum(place, count - 1) for place in (places, places + 1))
+        batch = task.examples.batch(pick(test, here, following))
+        batch = batch._replace(mask=batch.mask * (places < count))
+        outputs, carry = model.apply(run.params, batch.inputs, batch.lengths, carry=carry)
+        measured = {"loss": task.loss(outputs, batch), "score": task.score(outputs, batch)}
+        return carry, (measured, jnp.sum(batch.mask))
+
     if task.examples is None:
         return measure(task.sample(jax.random.fold_in(run.stream("eval"), run.step), eval_size))
     count = count_of(test)
     taken = min(eval_size, count)
+    if task.examples.streams:
+        each_part = -(-count // taken)
+        _, found = jax.lax.scan(follow, first_carries(model.layers(run.params), taken), jnp.arange(each_part))
+        return _weighted(*found)
     order = None if task.examples.steps is None else jnp.argsort(task.examples.steps(test))
 
     def one(start: Array) -> tuple[dict[str, Array], Array]:
@@ -43,5 +60,9 @@ def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: i
 
         return cut(measured, task.examples, picked, every=3)
 
-    each, weights = jax.lax.map(one, jnp.arange(0, count, taken))
+    return _weighted(*jax.lax.map(one, jnp.arange(0, count, taken)))
+
+
+def _weighted(each: dict[str, Array], weights: Array) -> dict[str, Array]:
+    """The mean of what was measured in groups."""
     return jax.tree.map(lambda values: jnp.sum(values * weights) / jnp.sum(weights), each)

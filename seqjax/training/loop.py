@@ -138,8 +138,8 @@ def _train(
 
 
 def _ends(state: RunState, layout: Layout) -> RunState:
-    """How far each run is, as NumPy arrays; without what it has learned."""
-    return layout.get(state.replace(params=(), opt_state=()))
+    """How far each run is, as NumPy arrays; without what it has learned and what it carries."""
+    return layout.get(state.replace(params=(), opt_state=(), carry=()))
 
 
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:

@@ -11,13 +11,14 @@ import optax
 
 from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
+from seqjax.models.stack import first_carries
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate
 from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
 from seqjax.training.split import mean_over_shares, split_model
 from seqjax.training.state import NEVER, RunState, blank
-from seqjax.training.stream import on_batch, train_batch
+from seqjax.training.stream import begins, on_batch, train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
 
@@ -49,6 +50,11 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
     for flag in ("batch_size", "probe_size"):
         if task.examples and getattr(config, flag) > count_of(data[0]):
             raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {count_of(data[0])} examples")
+    streams = task.examples is not None and task.examples.streams
+    if streams and parts > 1:
+        raise UserError(f"--mesh: data={parts}, but --task={config.task!r} carries its state; expected data=1")
+    if streams and config.bidirectional:
+        raise UserError(f"--bidirectional: --task={config.task!r} carries its state on, and what comes is not known")
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
     penalty = make_penalty(config.penalty)
@@ -57,7 +63,8 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
     def init(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
         run = blank(seed, learning_rate, enabled)
         params = model.init(run.stream("init"))
-        return run.replace(params=params, opt_state=optimizer(learning_rate).init(params))
+        carry = first_carries(model.layers(params), config.batch_size) if streams else ()
+        return run.replace(params=params, opt_state=optimizer(learning_rate).init(params), carry=carry)
 
     forcing = make_schedule("--teacher_forcing", config.teacher_forcing)
     if forcing is not None and task.readout != "decode":
@@ -65,24 +72,39 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
     if parts > 1 and task.readout == "decode":
         raise UserError(f"--mesh: data={parts}, but --task={config.task!r} writes sequences; expected data=1")
 
-    def loss(params: PyTree, batch: Batch, dropout_key: Array | None, step: Array) -> Array:
-        forced = {} if forcing is None else {"teacher_forcing": forcing(step)}
-        outputs, _ = divided.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key, **forced)
+    def loss(params: PyTree, carry: PyTree, batch: Batch, dropout_key: Array | None, step: Array) -> Array:
+        """The loss, and what is carried to the next window of a text."""
+        more = {} if forcing is None else {"teacher_forcing": forcing(step)}
+        more |= {"carry": carry} if streams else {}
+        outputs, after = divided.apply(params, batch.inputs, batch.lengths, dropout_key=dropout_key, **more)
         value = task.loss(outputs, batch)
-        return value if penalty is None else value + penalty(model, params, batch, task.loss)
+        value = value if penalty is None else value + penalty(model, params, batch, task.loss)
+        return value, after if streams else ()
+
+    def carried(run: RunState, train: PyTree) -> PyTree:
+        """What the next step begins with: anew where the parts of the text do."""
+        if not streams:
+            return ()
+        anew, fresh = (
+            begins(train, run.step, config.batch_size),
+            first_carries(model.layers(run.params), config.batch_size),
+        )
+        return jax.tree.map(lambda new, old: jnp.where(anew, new, old), fresh, run.carry)
 
     def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
         drops = config.dropout or config.input_dropout or config.teacher_forcing
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if drops else None
-        value, grads = on_batch(
-            lambda batch: jax.value_and_grad(loss)(run.params, batch, dropout_key, run.step),
+        carry = carried(run, data[0])
+        (value, carry), grads = on_batch(
+            lambda batch: jax.value_and_grad(loss, has_aux=True)(run.params, carry, batch, dropout_key, run.step),
             *(task, data[0], run.stream("train"), run.step, config.batch_size, parts),
         )
         grads = mean_over_shares(grads, parts)
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
-        after = run.replace(params=optax.apply_updates(run.params, updates), opt_state=opt_state, step=run.step + 1)
+        params = optax.apply_updates(run.params, updates)
+        after = run.replace(params=params, opt_state=opt_state, step=run.step + 1, carry=carry)
         alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(norm)
         kept = jax.tree.map(lambda new, old: jnp.where(alive & finite, new, old), after, run)
         diverged_at = jnp.where(alive & ~finite, run.step + 1, run.diverged_at)

@@ -22,6 +22,7 @@ class RunState:
     solved_at:         [] step of the evaluation at which the task was first solved, or NEVER
     diverged_at:       [] step whose loss or gradient was not finite, or NEVER; the update was not made
     enabled:           [] False for a place of the run axis that only fills it up
+    carry:             what the model carries from one window of a text to the next; else ()
     """
 
     params: PyTree
@@ -32,6 +33,7 @@ class RunState:
     solved_at: Array
     diverged_at: Array
     enabled: Array
+    carry: PyTree = ()
 
     def going(self, stop_when_solved: bool) -> Array:
         """Whether the run is still to be trained: neither diverged nor, if that stops it, solved."""

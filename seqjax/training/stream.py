@@ -19,7 +19,8 @@ def train_batch(task: Task, train: PyTree, key: Array, number: Array, batch_size
 
     A synthetic task is sampled anew. Real data is read in epochs of whole batches, each epoch in an
     order of its own; the few examples that are left over wait for another epoch. It lies on the device, or
-    on disk, and then each of the devices that share a batch reads its part.
+    on disk, and then each of the devices that share a batch reads its part. Windows of a text are read in their
+    order, batch_size parts of it side by side, and so by every run.
 
     Args:
         task: the Task.
@@ -31,6 +32,9 @@ def train_batch(task: Task, train: PyTree, key: Array, number: Array, batch_size
     """
     if task.examples is None:
         return task.sample(jax.random.fold_in(key, number), batch_size)
+    if task.examples.streams:
+        here, following = (_in_order(train, k, batch_size) for k in (number, number + 1))
+        return task.examples.batch(pick(train, here, following))
     if not isinstance(train, Streamed):
         return task.examples.batch(pick(train, _mixed(train, key, number, batch_size)))
     mine = [my_share(_mixed(train, key, k, batch_size), 0, parts) for k in (number, number + 1)]
@@ -77,6 +81,17 @@ def first_steps(batch: Batch, steps: int) -> Batch:
     begin = lambda tree: jax.tree.map(lambda leaf: leaf[:steps], tree)  # noqa: E731
     cut = batch._replace(inputs=begin(batch.inputs))
     return cut._replace(targets=begin(cut.targets), mask=begin(cut.mask)) if batch.mask.ndim == 2 else cut
+
+
+def begins(train: PyTree, number: Array, batch_size: int) -> Array:
+    """Whether batch `number` of windows of a text is the first of its parts."""
+    return number % (count_of(train) // batch_size) == 0
+
+
+def _in_order(train: PyTree, number: Array, batch_size: int) -> Array:
+    """Which windows are in batch `number` [B]: each follows the one at its place in the batch before."""
+    each = count_of(train) // batch_size
+    return jnp.arange(batch_size) * each + number % each
 
 
 def _mixed(train: PyTree, key: Array, number: Array, batch_size: int) -> Array:
