@@ -31,6 +31,7 @@ from seqjax.report import load
 from seqjax.report.reproduction import measured, read_results, render, result, verdict
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, train
+from seqjax.training.prediction import answers, graded, restore
 from seqjax.training.record import write_json
 from seqjax.training.signals import Preempted, heeded
 
@@ -130,12 +131,19 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
         except Preempted as stopped:
             raise Preempted(f"{name}/{row.name} {stopped}; go on with: {command}") from stopped
     (record,) = load(directory)
-    found = result(row, name, values.budget, record, command)
+    grades = [] if row.grade is None else [_grades(directory, number) for number in range(len(config.runs))]
+    found = result(row, name, values.budget, record, command, grades)
     (results / name).mkdir(parents=True, exist_ok=True)
     write_json(results / name / f"{row.name}.{values.budget}.json", found)
     at_best = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
     value = measured(row, at_best, config.batch_size)
     print(f"{name}/{row.name}: published {row.published}, measured {value.value}: {verdict(row, value, values.budget)}")
+
+
+def _grades(directory: Path, run: int) -> dict[str, float]:
+    """What the task's grade says of a run's answers to the whole test split."""
+    prepared, params = restore(directory, run)
+    return graded(prepared.eval_task, list(answers(prepared, params, prepared.eval_task.examples.test)))
 
 
 def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: Path) -> None:

@@ -5,7 +5,8 @@ Time is the first axis everywhere: T steps, B sequences, D inputs, H units, O ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -119,6 +120,8 @@ class Task(NamedTuple):
     parse:       lines as a person types them -> a Batch without targets
     grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
                  that the field reports of a whole test split and that is no mean over places (entity F1, BLEU)
+    answer: (outputs, batch) -> answers as its targets; None for the largest of the outputs
+    peers: name -> the loss of a known simple predictor on the test split
     continuation: how it writes on by itself, where what it answers is what it may read
     """
 
@@ -139,6 +142,8 @@ class Task(NamedTuple):
     spell: Callable[[Batch, Array, int], list[str]] | None = None
     parse: Callable[[list[str]], Batch] | None = None
     grade: Callable[[list[list[str]], list[list[str]], list[int]], dict[str, float]] | None = None
+    answer: Callable[[Array, Batch], Array] | None = None
+    peers: Mapping[str, float] = MappingProxyType({})
     continuation: Continuation | None = None
 
 

@@ -107,7 +107,7 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     ("flag", "says"),
     [
         ("--paper=hochreiter97", "--paper='hochreiter97'; did you mean 'hochreiter1997'?"),
-        ("--rows=nothing*", "--rows='nothing*' matches none of: adding-200-rnn"),
+        ("--rows=nothing*", "--rows='nothing*' matches none of: char_lm"),
         ("--budget=ful", "--budget='ful'; did you mean 'full'?"),
     ],
 )

@@ -164,7 +164,7 @@ def test_cuts_leave_the_least_padding(most):
     """Against every choice of so many lengths."""
     steps = np.random.default_rng(most).integers(1, 9, 40)
     cost = lambda found: sum(min(c for c in found if c >= n) for n in steps)  # noqa: E731
-    found = cuts(steps, most)
+    found = cuts(steps, most, padding=0)
     lengths = sorted(set(steps.tolist()))
     least = min(
         cost((*some, lengths[-1]))
@@ -172,6 +172,8 @@ def test_cuts_leave_the_least_padding(most):
         for some in itertools.combinations(lengths, k)
     )
     assert cost(found) == least and len(found) <= most and found[-1] == max(steps) and list(found) == sorted(found)
+    few, bound = cuts(steps, padding=0.3), sum(steps) / 0.7
+    assert cost(few) <= bound < cost(cuts(steps, len(few) - 1, padding=0))
 
 
 def test_batches_of_like_length_and_their_cuts(tmp_path):
@@ -275,7 +277,7 @@ def test_a_text_has_one_label(tmp_path):
     read = [batch.inputs[:steps, b].tolist() for b, steps in enumerate(batch.lengths)]
     assert read == [[3, 0, 0, 1, 0], [2, 2, 1], [3, 1]]
     assert batch.targets.tolist() == [1, 0, 1] and batch.lengths.tolist() == [5, 3, 2]
-    assert (task.readout, task.output_size, task.examples.cuts) == ("last", 2, (2, 3, 5))
+    assert (task.readout, task.output_size, task.examples.cuts) == ("last", 2, (3, 5))
     assert task.baseline == pytest.approx(-(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3))
     assert [task.spell(batch, batch.targets, n) for n in range(3)] == [["1"], ["0"], ["1"]]
     assert task.parse(["so GOOD"]).inputs.T.tolist() == [[0, 3]]

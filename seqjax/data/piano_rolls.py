@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from seqjax.data import notes
 from seqjax.data.loading import load, test_split
 from seqjax.data.stored import stored_task
 from seqjax.tasks.scoring import masked_mean
 from seqjax.tasks.showing import length
-from seqjax.types import Array, Batch, Examples, Task, UserError
+from seqjax.types import Array, Batch, Continuation, Examples, Task, UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-NOTES = 88
-LOWEST = 21  # the MIDI number of a piano's lowest note, A0
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SHOWN = 24  # steps
 
 
@@ -74,18 +74,29 @@ def piano_rolls(
     train, test = _pieces(_stretches(rolls[0], cut)), _pieces(rolls[1])
 
     def batch(pieces: Pieces) -> Batch:
-        frames = jnp.unpackbits(jnp.swapaxes(pieces.frames, 0, 1), axis=-1, count=NOTES).astype(jnp.float32)
+        frames = jnp.unpackbits(jnp.swapaxes(pieces.frames, 0, 1), axis=-1, count=notes.NOTES).astype(jnp.float32)
         exists = jnp.arange(len(frames) - 1)[:, None] < pieces.steps
         return Batch(frames[:-1] * exists[..., None], frames[1:], exists.astype(jnp.float32), pieces.steps)
+
+    def draw(key: Array, outputs: Array, before: Array, narrow: Callable[[Array], Array]) -> Array:
+        on_or_off = narrow(jnp.stack([jnp.zeros_like(outputs), outputs], -1))
+        return jax.random.categorical(key, on_or_off).astype(jnp.float32)
 
     return stored_task(
         Examples(train, test, batch),
         frame_loss,
         frame_accuracy,
-        input_size=NOTES,
-        output_size=NOTES,
+        input_size=notes.NOTES,
+        output_size=notes.NOTES,
         baseline=baseline,
         show=_show,
+        continuation=Continuation(
+            lambda text: jnp.asarray(notes.frames(notes.CHORD if text is None else text))[:, None],
+            draw,
+            lambda frames: "\n".join(f"step {t:>3}   {notes.names(frame)}" for t, frame in enumerate(frames, 1)),
+            ".mid",
+            notes.midi,
+        ),
     )
 
 
@@ -106,21 +117,21 @@ def _read(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
     import pyarrow as pa
 
     at = f"data={data!r}: column {column!r} of split {str(rows.split)!r}"
-    expected = f"expected lists over time of lists of MIDI numbers from {LOWEST} to {LOWEST + NOTES - 1}"
+    expected = f"expected lists over time of lists of {notes.RANGE}"
     pieces = rows.with_format("arrow")[:][column].combine_chunks()
     if not (pa.types.is_list(pieces.type) and pa.types.is_list(pieces.type.value_type)):
         raise UserError(f"{at} holds {pieces.type}; {expected}")
     frames = pieces.flatten()
-    notes = frames.flatten()
-    if pieces.null_count or frames.null_count or notes.null_count:
+    sounding = frames.flatten()
+    if pieces.null_count or frames.null_count or sounding.null_count:
         raise UserError(f"{at} has missing values; {expected}")
-    if len(notes) and not pa.types.is_integer(notes.type):
-        raise UserError(f"{at} holds lists of lists of {notes.type}; {expected}")
-    pitches = notes.to_numpy(zero_copy_only=False).astype(np.int64)
-    if len(wrong := pitches[(pitches < LOWEST) | (pitches >= LOWEST + NOTES)]):
+    if len(sounding) and not pa.types.is_integer(sounding.type):
+        raise UserError(f"{at} holds lists of lists of {sounding.type}; {expected}")
+    pitches = sounding.to_numpy(zero_copy_only=False).astype(np.int64)
+    if len(wrong := pitches[(pitches < notes.LOWEST) | (pitches >= notes.LOWEST + notes.NOTES)]):
         raise UserError(f"{at} holds {wrong[0]}; {expected}")
-    roll = np.zeros((len(frames), NOTES), np.uint8)
-    roll[np.repeat(np.arange(len(frames)), _lengths(frames)), pitches - LOWEST] = 1
+    roll = np.zeros((len(frames), notes.NOTES), np.uint8)
+    roll[np.repeat(np.arange(len(frames)), _lengths(frames)), pitches - notes.LOWEST] = 1
     found = [piece for piece in np.split(roll, np.cumsum(_lengths(pieces))[:-1]) if len(piece) > 1]
     if not found:
         raise UserError(f"{at} has no piece of two steps; expected at least one")
@@ -141,7 +152,7 @@ def _stretches(rolls: list[np.ndarray], cut: int | None) -> list[np.ndarray]:
 
 
 def _pieces(rolls: list[np.ndarray]) -> Pieces:
-    frames = np.zeros((len(rolls), max(map(len, rolls)), (NOTES + 7) // 8), np.uint8)
+    frames = np.zeros((len(rolls), max(map(len, rolls)), (notes.NOTES + 7) // 8), np.uint8)
     for row, roll in zip(frames, rolls):
         row[: len(roll)] = np.packbits(roll, -1)
     return Pieces(jnp.asarray(frames), jnp.asarray([len(roll) - 1 for roll in rolls], jnp.int32))
@@ -152,13 +163,8 @@ def _show(batch: Batch, number: int) -> str:
     steps = length(batch, number)
     lines = []
     for t in range(min(steps, SHOWN)):
-        now, then = (_names(np.asarray(frames)[t, number]) for frames in (batch.inputs, batch.targets))
+        now, then = (notes.names(np.asarray(frames)[t, number]) for frames in (batch.inputs, batch.targets))
         lines.append(f"step {t + 1:>3}   {now:<28} next {then}")
     if steps > SHOWN:
         lines.append(f"(and {steps - SHOWN} more steps)")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _names(frame: np.ndarray) -> str:
-    pitches = np.flatnonzero(frame) + LOWEST
-    return " ".join(f"{NAMES[pitch % 12]}{pitch // 12 - 1}" for pitch in pitches) or "-"

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
 from seqjax.data.lexicon import forms, lexicon
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
-from seqjax.data.text import TooLong, bounded, cuts, place, texts, train_and_test
+from seqjax.data.text import TooLong, bounded, cuts, texts, train_and_test
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.tasks.showing import length, table
-from seqjax.types import Array, Batch, Examples, Task, UserError
+from seqjax.types import Array, Batch, Examples, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,31 +67,21 @@ def sentiment(
             missing, empty or too long, or a label that is missing or that no row to train on has.
     """
 
-    def read(rows: Dataset) -> list[tuple[list[str], str, str]]:
+    def read(rows: Dataset) -> list[tuple[list[str], tuple[str, str]]]:
         tokens = bounded([tokenized(each) for each in texts(rows, text, data)], longest, too_long, rows, text, data)
-        name = getattr(rows.features[label], "int2str", str)
-        found = []
-        for row, (words, value) in enumerate(zip(tokens, rows[:][label])):
-            if not isinstance(value, (int, str)):
-                raise UserError(f"{place(rows, label, data, row)} holds {value!r}; expected a whole number or a text")
-            found.append((words, value if isinstance(value, str) else name(value), place(rows, label, data, row)))
-        return found
+        return list(zip(tokens, label_names(rows, label, data)))
 
     train, test = train_and_test(load(data, text=text, label=label), read, tested_on, test_share, data)
-    words = lexicon([tokens for tokens, _, _ in train], min_count, True, characters)
-    names = sorted({name for _, name, _ in train})
-    for _, name, at in test:
-        if name not in names:
-            raise UserError(f"{at} holds {name!r}, which no row to train on has; labels: {', '.join(names)}")
-    share = np.array([sum(name == kind for _, kind, _ in train) for name in names]) / len(train)
-    tokens_of = forms(words, (tokens for tokens, _, _ in [*train, *test]))
+    words = lexicon([tokens for tokens, _ in train], min_count, True, characters)
+    names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
+    tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
     train, test = (
         LabelledTexts(
-            tokens_of.numbers([tokens for tokens, _, _ in rows]),
-            jnp.asarray([names.index(name) for _, name, _ in rows], jnp.int32),
-            jnp.asarray([len(tokens) for tokens, _, _ in rows], jnp.int32),
+            tokens_of.numbers([tokens for tokens, _ in rows]),
+            jnp.asarray(kinds),
+            jnp.asarray([len(tokens) for tokens, _ in rows], jnp.int32),
         )
-        for rows in (train, test)
+        for rows, kinds in zip((train, test), labels)
     )
 
     def batch(picked: LabelledTexts) -> Batch:
@@ -113,7 +104,7 @@ def sentiment(
         accuracy,
         input_size=len(words.words),
         output_size=len(names),
-        baseline=float(-np.sum(share * np.log(share))),
+        baseline=entropy(labels[0]),
         readout="last",
         tokens=True,
         compared="the share of labels that are right",
@@ -121,7 +112,7 @@ def sentiment(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=parse,
-        grade=lambda truth, said, steps: {"accuracy": sum(a == b for a, b in zip(truth, said)) / len(truth)},
+        grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "<unk>"
 MOST_CUTS = 10
+PADDING = 0.12
 
 TooLong = Literal["refuse", "cut"]
 
@@ -113,17 +114,18 @@ def filled(sequences: Sequence[Sequence[int]], steps: int | None = None) -> np.n
     return table
 
 
-def cuts(steps: Sequence[int], most: int = MOST_CUTS) -> tuple[int, ...]:
-    """The lengths, at most so many, at which to cut batches of like length so that least is padding.
+def cuts(steps: Sequence[int], most: int = MOST_CUTS, padding: float = PADDING) -> tuple[int, ...]:
+    """The lengths at which to cut batches of like length: as few as leave at most such a share of padding.
 
     Minimizes Σ_n (the smallest of them that holds example n), by dynamic programming over the lengths that
-    occur; the last is the greatest length.
+    occur; the last is the greatest length, and there are at most `most`, as a program is compiled for each.
     """
     lengths, counts = np.unique(np.asarray(steps), return_counts=True)
     before = np.concatenate([[0], np.cumsum(counts)])
+    needed = np.sum(lengths * counts)
     best = lengths * before[1:]  # the cost of the lengths up to each, with one cut at it
     choices = []
-    for _ in range(min(most, len(lengths)) - 1):
+    while len(choices) < min(most, len(lengths)) - 1 and needed < (1 - padding) * best[-1]:
         # cost[i, j]: the last cut at j, the one before at i < j
         cost = best[:, None] + lengths * (before[1:] - before[1:, None])
         cost = np.where(np.tri(len(lengths), dtype=bool), np.iinfo(np.int64).max, cost)

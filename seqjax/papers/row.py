@@ -12,7 +12,10 @@ MEASURES = {
     "loss": "final loss",
     "score": "final score",
     "solved": "share of seeds that solve",
+    "grade": "final grade of the test split",
+    "errors": "final errors on the test split",
 }
+LESS_IS_BETTER = ("sequences", "loss", "errors")
 SOURCES = {
     "L": "read in the paper or in its authors' code",
     "L2": "read in another text that quotes it",
@@ -35,12 +38,15 @@ class Row(NamedTuple):
     tolerance: relative distance at which two numbers are called the same
     known:     what is known to be wrong, unclear or another thing here than in the paper
     data:      the flag's value in a task spec to be replaced by a user's data, as 'DATA/mnist'; else None
+    grade:     which of the task's grades is measured, where the measure is 'grade' or 'errors'
+    shape:     of an application: what is read and what is said, as 'many-to-one'
+    goal:      of an application: the number to be reached
     """
 
     name: str
     cell: str
     task: str
-    measure: Literal["sequences", "loss", "score", "solved"]
+    measure: Literal["sequences", "loss", "score", "solved", "grade", "errors"]
     published: float | None
     source: Literal["L", "L2", "M"]
     settings: Mapping[str, Any]
@@ -48,6 +54,9 @@ class Row(NamedTuple):
     tolerance: float = 0.1
     known: str = ""
     data: str | None = None
+    grade: str | None = None
+    shape: str = ""
+    goal: float | None = None
 
 
 class Paper(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.papers.row import MEASURES, SOURCES, Paper, Row
+from seqjax.papers.row import LESS_IS_BETTER, MEASURES, SOURCES, Paper, Row
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
 
@@ -39,8 +39,8 @@ def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Me
     if row.measure == "sequences":
         values = [math.inf if run["solved_at"] is None else run["solved_at"] * batch_size for run in runs]
     else:
-        worst = math.inf if row.measure == "loss" else -math.inf
-        values = [worst if run["status"] == "diverged" else run[row.measure] for run in runs]
+        worst = math.inf if row.measure in LESS_IS_BETTER else -math.inf
+        values = [worst if run["status"] == "diverged" else _value(row, run) for run in runs]
     values = np.array([math.nan if value is None else value for value in values], float)
     values = values[~np.isnan(values)]
     if not values.size:
@@ -49,6 +49,10 @@ def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Me
     medians = np.sort(_medians(values[drawn]))
     low, high = medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1]
     return Measured(float(_medians(values[None])[0]), float(low), float(high))
+
+
+def _value(row: Row, run: Mapping[str, Any]) -> float | None:
+    return run[row.measure] if row.grade is None else run.get("grades", {}).get(row.grade)
 
 
 def _medians(values: np.ndarray) -> np.ndarray:
@@ -87,17 +91,24 @@ def verdict(row: Row, found: Measured, budget: str) -> str:
         return "unclear: the interval has no upper end, as seeds never solve it"
     if near or inside:
         return "reproduced"
-    better = found.value < row.published if row.measure in ("loss", "sequences") else found.value > row.published
+    better = found.value < row.published if row.measure in LESS_IS_BETTER else found.value > row.published
     cut = " (with a smaller budget)" if budget == "cpu" and row.cpu else ""
     return ("better" if better else "not reproduced") + cut
 
 
-def result(row: Row, paper: str, budget: str, record: Record, command: str) -> dict[str, Any]:
-    """What is kept of a run, as JSON: its settings, every run's end, device, versions, wall time."""
+def result(
+    row: Row,
+    paper: str,
+    budget: str,
+    record: Record,
+    command: str,
+    grades: Sequence[Mapping[str, float]] = (),
+) -> dict[str, Any]:
+    """What is kept of a run, as JSON: its settings, every run's end and grades, device, versions, wall time."""
 
-    def ended(run: Run) -> dict[str, Any]:
+    def ended(run: Run, graded: Mapping[str, float]) -> dict[str, Any]:
         fields = ("seed", "learning_rate", "status", "steps", "solved_at", "diverged_at", "loss", "score")
-        return {name: getattr(run, name) for name in fields}
+        return {name: getattr(run, name) for name in fields} | ({"grades": dict(graded)} if graded else {})
 
     return {
         "paper": paper,
@@ -110,7 +121,7 @@ def result(row: Row, paper: str, budget: str, record: Record, command: str) -> d
         "baseline": record.baseline,
         "best_learning_rate": best_rate(record),
         "wall_seconds": record.wall_seconds,
-        "runs": [ended(run) for run in record.runs],
+        "runs": [ended(run, found) for run, found in zip(record.runs, grades or [{}] * len(record.runs))],
     }
 
 

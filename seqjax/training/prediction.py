@@ -60,13 +60,14 @@ def answers(prepared: Prepared, params: PyTree, examples: PyTree, at_a_time: int
 
 
 def answering(prepared: Prepared) -> Callable[[PyTree, Batch], Array]:
-    """(params, batch) -> answers as the batch's targets: what the model decodes, or its largest outputs."""
-    model = prepared.model
+    """(params, batch) -> answers as the batch's targets: what the model decodes, or what the task reads off it."""
+    model, read_off = prepared.model, prepared.eval_task.answer
 
     def answer(params: PyTree, batch: Batch) -> Array:
         if model.decode is not None:
             return model.decode(params, batch.inputs, batch.lengths)
-        return jnp.argmax(model.apply(params, batch.inputs, batch.lengths)[0], -1)
+        outputs, _ = model.apply(params, batch.inputs, batch.lengths)
+        return jnp.argmax(outputs, -1) if read_off is None else read_off(outputs, batch)
 
     return answer
 

@@ -1,0 +1,152 @@
+"""Time series: from what was measured so far to what comes next, many variables at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.data.loading import load
+from seqjax.data.stored import stored_task
+from seqjax.data.text import place
+from seqjax.tasks.scoring import masked_mean
+from seqjax.types import Array, Batch, Examples, Task, UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SEASON = 24  # steps
+
+
+class Starts(NamedTuple):
+    """Where windows begin in the table of all rows."""
+
+    row: Array  # [N] int32
+
+
+def forecast(
+    data: str,
+    columns: str | None = None,
+    window: int = 96,
+    horizon: int = 24,
+    train_rows: int = 8640,
+    validation_rows: int = 2880,
+    test_rows: int = 2880,
+    relative: bool = True,
+    tested_on: Literal["test", "validation"] = "test",
+) -> Task:
+    """Read `window` rows of a table and say the next `horizon` rows at once: many-to-one, O = horizon x columns.
+
+    The rows are in the order of time; those to train on come first, then those of validation and of the test, as
+    many as the arguments say; the defaults are the usual 12, 4 and 4 months of the ETT data by the hour. A window to
+    test on may begin in the rows before, but what it is to say lies in the test. Every column is standardized by
+    the mean and deviation of the rows to train on, and stays so: the loss is the mean squared error a number, the
+    score the mean absolute error, as Zhou et al. 2021 (Informer) report them over all windows.
+
+    With `relative`, inputs and answers are differences to the window's last row, which is added again
+    before the loss: a level that has moved since training does no harm. (as NLinear, Zeng et al. 2023)
+
+    Baseline: the mean of the rows to train on, which is 0. `peers`: the last row again, and the rows one season of 24
+    steps before, on the rows to test on.
+
+    Args:
+        data: a local file or folder (csv, parquet, json), or a name on the Hugging Face hub, of one split.
+        columns: names with commas between them; None for all that hold numbers.
+        window: rows that are read, T.
+        horizon: rows that are said.
+        train_rows: how many, at the beginning.
+        validation_rows: how many after those.
+        test_rows: how many after those.
+        relative: whether differences to the last row are read and said.
+        tested_on: the part that evaluation reads.
+
+    Raises:
+        UserError: data that cannot be loaded; no such column, or none of numbers; with the row's number, a value that
+            is missing or not finite; fewer rows than asked for; a window or a horizon below 1 or too long.
+    """
+    for name, value in (("window", window), ("horizon", horizon), ("train_rows", train_rows)):
+        if value < 1:
+            raise UserError(f"{name}={value}; expected at least 1")
+    named = {f"columns ({column})": column for column in columns.split(",")} if columns else {}
+    rows = load(data, **named)["train"]
+    values = _values(rows, list(named.values()) or _numeric(rows, data), data)
+    parts = {"train": (0, train_rows)}
+    parts["validation"] = (train_rows, train_rows + validation_rows)
+    parts["test"] = (parts["validation"][1], parts["validation"][1] + test_rows)
+    if len(values) < parts[tested_on][1]:
+        asked = f"train_rows={train_rows}, validation_rows={validation_rows}, test_rows={test_rows}"
+        raise UserError(f"data={data!r} has {len(values)} rows, fewer than {asked}")
+    mean, deviation = values[:train_rows].mean(0), values[:train_rows].std(0)
+    values = ((values - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    train, test = (_starts(*parts[name], window, horizon, name) for name in ("train", tested_on))
+    table, width = jnp.asarray(values), values.shape[1]
+
+    def batch(starts: Starts) -> Batch:
+        picked = table[starts.row + jnp.arange(window + horizon)[:, None]]
+        inputs, asked = picked[:window], picked[window:]
+        targets = jnp.swapaxes(asked, 0, 1).reshape(len(starts.row), -1)
+        if relative:
+            inputs, targets = inputs - inputs[-1], targets - jnp.tile(inputs[-1], (1, horizon))
+        return Batch(inputs, targets, jnp.ones(len(starts.row)))
+
+    return stored_task(
+        Examples(train, test, batch),
+        lambda outputs, batch: masked_mean(jnp.mean((outputs - batch.targets) ** 2, -1), batch.mask),
+        lambda outputs, batch: masked_mean(jnp.mean(jnp.abs(outputs - batch.targets), -1), batch.mask),
+        input_size=width,
+        output_size=horizon * width,
+        baseline=float(np.mean(np.square(_asked(values, test, window, horizon)))),
+        readout="last",
+        peers=_peers(values, test, window, horizon),
+    )
+
+
+def _starts(first: int, end: int, window: int, horizon: int, part: str) -> Starts:
+    """Windows whose answers lie in rows first ... end - 1."""
+    starts = np.arange(max(first - window, 0), end - window - horizon + 1, dtype=np.int32)
+    if not len(starts):
+        raise UserError(f"window={window}, horizon={horizon}: longer than the {end - first} rows of the {part} part")
+    return Starts(jnp.asarray(starts))
+
+
+def _asked(values: np.ndarray, starts: Starts, window: int, horizon: int) -> np.ndarray:
+    """[N, horizon, D] what is to be said."""
+    return values[np.asarray(starts.row)[:, None] + window + np.arange(horizon)]
+
+
+def _peers(values: np.ndarray, starts: Starts, window: int, horizon: int) -> Mapping[str, float]:
+    asked, row = _asked(values, starts, window, horizon), np.asarray(starts.row)[:, None] + window
+    season = -SEASON + np.arange(horizon) % SEASON
+    found = {"last value": values[row - 1]}
+    if window >= SEASON:
+        found["one season before"] = values[row + season]
+    return {name: float(np.mean((asked - said) ** 2)) for name, said in found.items()}
+
+
+def _numeric(rows: Dataset, data: str) -> list[str]:
+    """The columns of numbers. Raises UserError where there are none."""
+    numbers = [
+        name for name, kind in rows.features.items() if str(getattr(kind, "dtype", "")).startswith(("float", "int"))
+    ]
+    if not numbers:
+        raise UserError(f"data={data!r} has no column of numbers; columns: {', '.join(rows.column_names)}")
+    return numbers
+
+
+def _values(rows: Dataset, names: list[str], data: str) -> np.ndarray:
+    """[rows, columns] float64."""
+    columns = []
+    for name in names:
+        try:
+            column = np.asarray(rows[:][name], np.float64)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{place(rows, name, data)} holds values that are no numbers") from error
+        if column.ndim != 1:
+            raise UserError(f"{place(rows, name, data)} holds lists; expected one number a row")
+        if len(wrong := np.flatnonzero(~np.isfinite(column))):
+            at = place(rows, name, data, int(wrong[0]))
+            raise UserError(f"{at} holds {column[wrong[0]]}; expected a finite number ({len(wrong)} such rows)")
+        columns.append(column)
+    return np.stack(columns, 1)

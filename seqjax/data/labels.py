@@ -1,0 +1,51 @@
+"""Columns of labels: whole numbers or texts, known from the rows to train on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqjax.data.text import place
+from seqjax.types import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def label_names(rows: Dataset, column: str, data: str) -> list[tuple[str, str]]:
+    """Each row's label, spelled as the column declares it if it does, and how an error says where it stands.
+
+    Raises UserError for a row that holds neither a whole number nor a text.
+    """
+    name = getattr(rows.features[column], "int2str", str)
+    found = []
+    for row, value in enumerate(rows[:][column]):
+        if not isinstance(value, (int, str)):
+            raise UserError(f"{place(rows, column, data, row)} holds {value!r}; expected a whole number or a text")
+        found.append((value if isinstance(value, str) else name(value), place(rows, column, data, row)))
+    return found
+
+
+def numbered_labels(train: list[tuple[str, str]], test: list[tuple[str, str]]) -> tuple[list[str], list[np.ndarray]]:
+    """The names of the rows to train on, whole numbers in their order, and both rows' numbers among them.
+
+    Raises UserError for a label to test on that no row to train on has.
+    """
+    names = sorted({name for name, _ in train}, key=lambda name: (not name.isdecimal(), name.zfill(20)))
+    for name, at in test:
+        if name not in names:
+            raise UserError(f"{at} holds {name!r}, which no row to train on has; labels: {', '.join(names)}")
+    number = {name: n for n, name in enumerate(names)}
+    return names, [np.array([number[name] for name, _ in rows], np.int32) for rows in (train, test)]
+
+
+def entropy(labels: np.ndarray) -> float:
+    """Of the labels' own shares, in nats."""
+    share = np.bincount(labels) / len(labels)
+    return -sum(float(p * np.log(p)) for p in share if p)
+
+
+def share_of_right(truth: list[list[str]], said: list[list[str]]) -> float:
+    """The share of sequences whose one answer is right."""
+    return sum(one == other for one, other in zip(truth, said, strict=True)) / len(truth)

@@ -1,0 +1,236 @@
+"""Spoken words: which one a recording says, or which string of them several recordings of a speaker say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
+from seqjax.data.loading import load
+from seqjax.data.sound import log_mel, recordings
+from seqjax.data.stored import stored_task
+from seqjax.data.streamed import Streamed
+from seqjax.data.text import cuts, train_and_test
+from seqjax.data.vectors import padded, standardized
+from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.types import Array, Batch, Examples, Task, UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TRAIN_STRINGS, TEST_STRINGS = 2**20, 1000
+WORD_CUTS = 4
+
+
+class Spoken(NamedTuple):
+    """Recordings, each as long as the longest, and what they say."""
+
+    frames: Array  # [N, T, bands] float32
+    words: Array  # [N], or [N, U] with zeros past the string's end; of strings, 1 is the first word
+    steps: Array  # [N] int32, frames
+
+
+class Recording(NamedTuple):
+    """One word of one speaker."""
+
+    frames: np.ndarray
+    word: tuple[str, str]
+    speaker: str
+
+
+def spoken_digits(
+    data: str,
+    audio: str = "audio",
+    label: str = "label",
+    speaker: str = "speaker",
+    strings: bool = False,
+    shortest: int = 3,
+    longest: int = 6,
+    held_out_speaker: str | None = None,
+    bands: int = 40,
+    rate: int = 8000,
+    tested_on: Literal["test", "validation"] = "test",
+    test_share: float = 0.1,
+) -> Task:
+    """Read the frames of a recording and say at its end which word it is; or of several joined which string they are.
+
+    A step is a frame of `bands` log energies (`log_mel`), standardized by the mean and deviation of all frames of the
+    rows to train on. Frames are computed when the data are loaded.
+
+    Words: many-to-one; the loss is in nats, the score the share of recordings that are right.
+    Baseline: the entropy of the labels.
+
+    Strings: `shortest` to `longest` recordings of one speaker, drawn with replacement, their frames one after the
+    other; the network answers at every step with a word or a blank, and the loss is the negative log-likelihood
+    of the string over all its alignments (connectionist temporal classification, Graves et al. 2006), in nats a word.
+    Each string to train on is drawn by its number from the rows to train on, each of the 1,000 to test on from
+    those to test on; one whose frames are more than longest·(the mean of a word's frames)·3/2 is drawn again. The
+    score is the share of strings without an error, by the likeliest word of each step (best path);
+    `python -m experiments.predict RUN_DIR` tells the word error rate. Baseline: ln(words) a word, of somebody who
+    knows how many there are.
+
+    Solved: never; published numbers are compared.
+
+    Args:
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json), or a folder of wav files.
+        audio: the column of recordings: lists of samples, or wav files.
+        label: the column of what they say.
+        speaker: the column of who speaks; only for strings and a held-out speaker.
+        strings: join recordings.
+        shortest: recordings of a string, at least 1.
+        longest: recordings of a string, at most.
+        held_out_speaker: train on all recordings of the others, of every split, and test on all of this one.
+        bands: D.
+        rate: samples a second; recordings at another rate are resampled. Lists are taken to have it, if no column
+            'sampling_rate' says otherwise.
+        tested_on: the split that evaluation reads.
+        test_share: the share of rows held out where there is but one split.
+
+    Raises:
+        UserError: data that cannot be loaded, or has no such column or split; with the row's number, what is no
+            recording, is empty or not finite, or a label that no row to train on has; an unknown speaker; numbers
+            out of range.
+    """
+    if not 1 <= shortest <= longest:
+        raise UserError(f"shortest={shortest}, longest={longest}; expected 1 <= shortest <= longest")
+    if bands < 1 or rate < 1000:
+        raise UserError(f"bands={bands}, rate={rate}; expected bands of at least 1 and a rate of at least 1000")
+
+    def read(rows: Dataset) -> list[Recording]:
+        frames = [log_mel(samples, rate, bands) for samples in recordings(rows, audio, "sampling_rate", rate, data)]
+        speakers = rows[:][speaker] if speaker in rows.column_names else [""] * len(rows)
+        return [Recording(*each) for each in zip(frames, label_names(rows, label, data), speakers)]
+
+    by_speaker = {"speaker": speaker} if strings or held_out_speaker is not None else {}
+    splits = load(data, audio=audio, label=label, **by_speaker)
+    train, test = train_and_test(splits, read, tested_on, test_share, data)
+    if held_out_speaker is not None:
+        both = train + test
+        train, test = ([r for r in both if (r.speaker == held_out_speaker) == held] for held in (False, True))
+        if not train or not test:
+            known = ", ".join(sorted({str(each.speaker) for each in both}))
+            raise UserError(f"held_out_speaker={held_out_speaker!r}; expected one of several speakers: {known}")
+    names, words = numbered_labels([each.word for each in train], [each.word for each in test])
+    steps = np.concatenate([each.frames for each in train])
+    mean, deviation = steps.mean(0), steps.std(0)
+    frames = [standardized([each.frames for each in rows], mean, deviation) for rows in (train, test)]
+
+    def batch(picked: Spoken) -> Batch:
+        exist = jnp.ones(picked.words.shape) if not strings else picked.words > 0
+        return Batch(jnp.swapaxes(picked.frames, 0, 1), picked.words.T, exist.T.astype(jnp.float32), picked.steps)
+
+    if strings:
+        bound = int(1.5 * longest * len(steps) / len(train))
+        parts = [
+            Streamed(count, _joiner(rows, each, kinds + 1, (shortest, longest), bound, seed))
+            for seed, (count, rows, each, kinds) in enumerate(
+                zip((TRAIN_STRINGS, TEST_STRINGS), (train, test), frames, words)
+            )
+        ]
+        return stored_task(
+            Examples(*parts, batch),
+            string_loss,
+            strings_right,
+            "the word error rate",
+            input_size=bands,
+            output_size=1 + len(names),
+            baseline=float(np.log(len(names))),
+            answer=lambda outputs, batch: best_path(outputs, batch, longest),
+            spell=lambda batch, said, number: [names[int(n) - 1] for n in np.asarray(said)[:, number] if n],
+            grade=lambda truth, said, steps: {"word error rate": word_error_rate(truth, said)},
+        )
+    train, test = (
+        Spoken(jnp.asarray(table), jnp.asarray(kinds), jnp.asarray(lengths))
+        for (table, lengths), kinds in zip(map(padded, frames), words)
+    )
+    return stored_task(
+        Examples(train, test, batch, lambda picked: picked.steps, cuts(np.asarray(train.steps), WORD_CUTS)),
+        cross_entropy,
+        accuracy,
+        "the share of recordings that are right",
+        input_size=bands,
+        output_size=len(names),
+        baseline=entropy(words[0]),
+        readout="last",
+        spell=lambda batch, said, number: [names[int(np.asarray(said)[number])]],
+        grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
+    )
+
+
+def string_loss(outputs: Array, batch: Batch) -> Array:
+    """-Σ log p(string) / Σ words, in nats; outputs [T, B, 1 + words], where 0 is the blank; targets [U, B]."""
+    time = jnp.arange(outputs.shape[0])
+    beyond = (time >= batch.lengths[:, None]).astype(jnp.float32)
+    each = optax.ctc_loss(jnp.swapaxes(outputs, 0, 1), beyond, batch.targets.T, (batch.targets.T == 0) * 1.0)
+    counts = batch.mask[0]  # a string counts as a whole
+    return jnp.sum(each * counts) / jnp.maximum(jnp.sum(batch.mask), 1)
+
+
+def best_path(outputs: Array, batch: Batch, longest: int) -> Array:
+    """The likeliest word or blank of each step, repetitions as one and without blanks [U, B]; at most `longest`."""
+    said = jnp.argmax(outputs, -1) * (jnp.arange(len(outputs))[:, None] < batch.lengths)
+    begins = (said > 0) & (said != jnp.concatenate([jnp.zeros_like(said[:1]), said[:-1]]))
+    place = jnp.where(begins, jnp.cumsum(begins, 0) - 1, longest)
+    table = jnp.zeros((longest + 1, said.shape[1]), said.dtype)
+    return jax.vmap(lambda row, at, word: row.at[at].set(word, mode="drop"), (1, 1, 1), 1)(table, place, said)[:longest]
+
+
+def strings_right(outputs: Array, batch: Batch) -> Array:
+    """The share of strings that the best path says without an error, weighted as the mask is."""
+    said = best_path(outputs, batch, len(batch.targets) + 1)
+    right = jnp.all(said[:-1] == batch.targets, 0) & (said[-1] == 0)
+    return jnp.sum(right * batch.mask) / jnp.maximum(jnp.sum(batch.mask), 1)
+
+
+def word_error_rate(truth: list[list[str]], said: list[list[str]]) -> float:
+    """(substitutions + deletions + insertions) / words, of the alignment with the fewest of them, over all strings."""
+    wrong = sum(edits(one, other) for one, other in zip(truth, said, strict=True))
+    return wrong / sum(len(one) for one in truth)
+
+
+def edits(truth: list[str], said: list[str]) -> int:
+    """How many words must be put in, taken out or changed to make one of the other. (Levenshtein 1966)"""
+    costs = list(range(len(said) + 1))
+    for n, word in enumerate(truth, 1):
+        before, costs[0] = costs[0], n
+        for m, other in enumerate(said, 1):
+            before, costs[m] = costs[m], min(before + (word != other), costs[m] + 1, costs[m - 1] + 1)
+    return costs[-1]
+
+
+def _joiner(
+    rows: list[Recording],
+    frames: list[np.ndarray],
+    words: np.ndarray,
+    sizes: tuple[int, int],
+    bound: int,
+    seed: int,
+) -> Callable[[np.ndarray], Spoken]:
+    """What makes the strings of given numbers: each is a pure function of its number."""
+    by_speaker = {}
+    for n, each in enumerate(rows):
+        by_speaker.setdefault(each.speaker, []).append(n)
+    groups = [np.array(by_speaker[name]) for name in sorted(by_speaker, key=str)]
+
+    def one(number: int) -> tuple[np.ndarray, np.ndarray]:
+        draw = np.random.default_rng([seed, number])
+        while True:
+            group = groups[draw.integers(len(groups))]
+            chosen = group[draw.integers(len(group), size=draw.integers(sizes[0], sizes[1] + 1))]
+            if sum(len(frames[n]) for n in chosen) <= bound:
+                return np.concatenate([frames[n] for n in chosen]), words[chosen]
+
+    def read(numbers: np.ndarray) -> Spoken:
+        table = np.zeros((len(numbers), bound, frames[0].shape[1]), np.float32)
+        said, steps = np.zeros((len(numbers), sizes[1]), np.int32), np.zeros(len(numbers), np.int32)
+        for n, number in enumerate(numbers):
+            joined, string = one(int(number))
+            table[n, : len(joined)], said[n, : len(string)], steps[n] = joined, string, len(joined)
+        return Spoken(table, said, steps)
+
+    return read

@@ -1,0 +1,60 @@
+"""Columns of sequences of vectors: lists over time, of whatever lengths, as padded arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqjax.data.text import place
+from seqjax.types import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def vector_lists(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
+    """A column of lists over time of lists of numbers, each [T, D] float32; of lists of numbers, D = 1.
+
+    A text, as a csv file has, is read as JSON.
+
+    Raises:
+        UserError: with the row's number, a row that is missing, empty, of vectors of another size than the first
+            row's, or that holds anything but finite numbers.
+    """
+    found: list[np.ndarray] = []
+    for row, value in enumerate(rows[:][column]):
+        at = place(rows, column, data, row)
+        try:
+            sequence = np.asarray(json.loads(value) if isinstance(value, str) else value, np.float32)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{at} holds no numbers; expected a list over time of lists of as many numbers") from error
+        sequence = sequence[:, None] if sequence.ndim == 1 else sequence
+        if sequence.ndim != 2 or not sequence.size:
+            raise UserError(
+                f"{at} holds an array {list(sequence.shape)}; expected a list over time of lists of numbers"
+            )
+        if not np.isfinite(sequence).all():
+            step = int(np.flatnonzero(~np.isfinite(sequence).all(1))[0])
+            raise UserError(f"{at} holds a number that is not finite at step {step}; expected finite ones throughout")
+        if found and sequence.shape[1] != found[0].shape[1]:
+            sizes = f"{sequence.shape[1]} numbers a step, row 0 has {found[0].shape[1]}"
+            raise UserError(f"{at} has {sizes}; expected as many in all rows")
+        found.append(sequence)
+    return found
+
+
+def padded(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences [T, D] as one array [N, T, D] with zeros past each end, and their lengths [N] int32."""
+    steps = np.array([len(sequence) for sequence in sequences], np.int32)
+    table = np.zeros((len(sequences), steps.max(), sequences[0].shape[1]), np.float32)
+    for row, sequence in zip(table, sequences):
+        row[: len(sequence)] = sequence
+    return table, steps
+
+
+def standardized(sequences: Sequence[np.ndarray], mean: np.ndarray, deviation: np.ndarray) -> list[np.ndarray]:
+    """(x - mean) / deviation; what never varies stays at 0."""
+    return [(sequence - mean) / np.where(deviation > 0, deviation, 1) for sequence in sequences]
