@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 
 from experiments import command_line
+from experiments.samples import said, spread
 from seqjax import UserError
 from seqjax.training.prediction import answering, answers, graded, restore
 from seqjax.training.record import write_json
-from seqjax.types import Array, Batch, Task
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_string("text", None, "a text to answer to; may be repeated", flag_values=FLAGS)
@@ -45,24 +44,12 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
             print(" ".join(task.spell(batch, given, n)))
         return
     answered = list(answers(prepared, params, task.examples.test))
-    for batch, given, n in _some(answered, values.samples):
-        print(_sample(task, batch, given, n), end="\n\n")
+    for batch, given, n in spread(answered, values.samples):
+        print(said(task, batch, given, n), end="\n\n")
     grades = graded(task, answered)
     for name, grade in grades.items():
         print(f"{name:<18} {grade:.4f}")
     write_json(Path(directory) / f"grades-{values.run}.json", {"task": prepared.config.task, **grades})
-
-
-def _some(answered: list[tuple[Batch, Array]], count: int) -> list[tuple[Batch, Array, int]]:
-    """Sequences of all lengths, evenly spread."""
-    every = [(batch, given, n) for batch, given in answered for n in range(batch.mask.shape[-1])]
-    places = np.linspace(0, len(every) - 1, count + 2)[1:-1].round().astype(int)
-    return [every[place] for place in places]
-
-
-def _sample(task: Task, batch: Batch, given: Array, number: int) -> str:
-    shown = task.show(batch, number)
-    return f"{shown}\nanswer   {' '.join(task.spell(batch, given, number))}"
 
 
 def main(argv: list[str] | None = None) -> int:

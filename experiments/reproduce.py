@@ -109,14 +109,19 @@ def missing(row: Row, data: str) -> str | None:
     return f"data not at hand: {where}" if where and not where.exists() else None
 
 
-def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results: Path) -> None:
-    """Train a row, or go on with it, and keep its result."""
+def directory_of(name: str, row: Row, values: flags.FlagValues) -> Path:
+    """The run directory of a row at a budget."""
+    return Path(values.workdir) / name / f"{row.name}-{values.budget}"
+
+
+def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results: Path) -> bool:
+    """Train a row, or go on with it, and keep its result; False where its data are not at hand."""
     why = missing(row, values.data)
     if why:
         print(f"{name}/{row.name}: {why}; --data=FOLDER names another place", file=sys.stderr)
-        return
+        return False
     config = config_of(row, values.budget, values.data, values.seeds)
-    directory = Path(values.workdir) / name / f"{row.name}-{values.budget}"
+    directory = directory_of(name, row, values)
     prepared = prepare(config, values.mesh)
     with heeded(config.eval_every) as stopping, command_line.progress_bar(config.steps) as show:
         try:
@@ -138,6 +143,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     at_best = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
     value = measured(row, at_best, config.batch_size)
     print(f"{name}/{row.name}: published {row.published}, measured {value.value}: {verdict(row, value, values.budget)}")
+    return True
 
 
 def _grades(directory: Path, run: int) -> dict[str, float]:

@@ -166,6 +166,7 @@ class Model(NamedTuple):
     layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
     read:    (params, ys of the last layer [T, B, H], lengths, inputs) -> outputs
     decode:  (params, inputs, lengths) -> answers, where they are not just the largest of the outputs
+    weights: (params, Pair, lengths) -> [U, B, S], where a decoder looks while it writes what is given
     """
 
     init: Callable[[Array], PyTree]
@@ -174,3 +175,4 @@ class Model(NamedTuple):
     layers: Callable[[PyTree], tuple[tuple[Direction, ...], ...]]
     read: Callable[[PyTree, Array, Array | None, PyTree], Array]
     decode: Callable[[PyTree, PyTree, Array | None], Array] | None = None
+    weights: Callable[[PyTree, Pair, Array | None], Array] | None = None

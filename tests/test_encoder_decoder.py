@@ -221,7 +221,7 @@ def test_what_is_written_step_by_step_is_what_is_read_at_once(form):
         (_, at_once), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         memory, state = made.start(params, source, LENGTHS)
         _, steps = jax.lax.scan(lambda state, token: made.step(params, memory, state, token), state, SAID)
-        return at_once, made.weights(params, Pair(source, SAID), LENGTHS), steps, gradient
+        return at_once, made.model.weights(params, Pair(source, SAID), LENGTHS), steps, gradient
 
     at_once, weights, (logits, step_weights), gradient = both(params, SOURCE)
     assert at_once.shape == (U, B, V) and weights.shape == (U, B, S)

@@ -24,13 +24,11 @@ class EncoderDecoder(NamedTuple):
     start: (params, source [S, B], lengths) -> (memory, state), leaves [B, ...]
     step:  (params, memory, state, token [B]) -> (state, (logits [B, V], weights [B, S])); weights are zeros
            without attention
-    weights: (params, Pair, lengths) -> [U, B, S], where the decoder looks while it writes what is given
     """
 
     model: Model
     start: Callable[[PyTree, Array, Array | None], tuple[PyTree, PyTree]]
     step: Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, tuple[Array, Array]]]
-    weights: Callable[[PyTree, Pair, Array | None], Array]
 
 
 class Around(nn.Module):
@@ -283,7 +281,7 @@ def encoder_decoder(
     def weights(params: PyTree, inputs: Pair, lengths: Array | None) -> Array:
         return follow(params, encoded(params, inputs.source, lengths)[0], lengths, inputs.said, None, None)[1]
 
-    return EncoderDecoder(Model(init, apply, encode, stack, read, decode), start, step, weights)
+    return EncoderDecoder(Model(init, apply, encode, stack, read, decode, weights), start, step)
 
 
 def _first_step(cell: Cell, params: PyTree) -> tuple[PyTree, Array]:

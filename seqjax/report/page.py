@@ -46,8 +46,8 @@ def write_report(directory: str | Path) -> Path:
     try:
         (directory / "figures").mkdir(exist_ok=True)
         for figure in figures:
-            _write(directory / "figures" / f"{figure.name}.png", figure.png)
-        _write(path, page(directory, read_config(directory), records, figures).encode())
+            write_whole(directory / "figures" / f"{figure.name}.png", figure.png)
+        write_whole(path, page(directory, read_config(directory), records, figures).encode())
     except OSError as error:
         raise UserError(f"cannot write the report in {str(directory)!r}: {error.strerror}") from error
     return path
@@ -73,14 +73,10 @@ def page(directory: Path, config: dict[str, Any], records: Sequence[Record], fig
     parts = [f"<h1>{title}</h1>", f"<pre>{escape(str(config.get('command') or 'command not recorded'))}</pre>"]
     headings, rows = ranking(records)
     if rows:
-        parts += ["<h2>Ranking</h2>", _grid(headings, rows)]
+        parts += ["<h2>Ranking</h2>", grid(headings, rows)]
     parts += ["<h2>Results</h2>", _table(records)]
     for figure in figures:
-        image = base64.b64encode(figure.png).decode()
-        parts.append(
-            f"<h2>{escape(figure.title)}</h2><figure><img alt='{escape(figure.title)}' "
-            f"src='data:image/png;base64,{image}'><figcaption>{escape(figure.explanation)}</figcaption></figure>"
-        )
+        parts += [f"<h2>{escape(figure.title)}</h2>", picture(figure)]
     if any(len(rates(record)) > 1 for record in records):
         parts += ["<h2>Every learning rate</h2>", _table(records, every_rate=True)]
     parts += ["<h2>Every run</h2>", _runs(records)]
@@ -91,6 +87,11 @@ def page(directory: Path, config: dict[str, Any], records: Sequence[Record], fig
         "<h2>To make this report again</h2>",
         f"<pre>python -m experiments.report {escape(shlex.quote(str(directory)))}</pre>",
     ]
+    return document(title, parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A whole page of pieces of HTML; the title is escaped already."""
     body = "\n".join(parts)
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>\n"
@@ -99,12 +100,23 @@ def page(directory: Path, config: dict[str, Any], records: Sequence[Record], fig
     )
 
 
+def picture(figure: Figure) -> str:
+    """A figure within the page, and below it how to read it."""
+    image = base64.b64encode(figure.png).decode()
+    return (
+        f"<figure><img alt='{escape(figure.title)}' src='data:image/png;base64,{image}'>"
+        f"<figcaption>{escape(figure.explanation)}</figcaption></figure>"
+    )
+
+
 def _table(records: Sequence[Record], every_rate: bool = False) -> str:
     headings, body, notes = lay_out(table(records, every_rate))
-    return _grid(headings, body) + "".join(f"<p class='notes'>{escape(note)}</p>" for note in notes)
+    return grid(headings, body) + "".join(f"<p class='notes'>{escape(note)}</p>" for note in notes)
 
 
-def _grid(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def grid(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table; every cell is escaped."""
+
     def place(text: str) -> str:
         kind = " class='no-memory'" if "†" in text else ""
         return f"<td{kind}>{escape(text)}</td>"
@@ -124,7 +136,7 @@ def _runs(records: Sequence[Record]) -> str:
             numbers = [run.loss, run.score, first, others[-1] if others else None]
             rows.append([*names, str(run.steps), *map(_number, numbers)])
     headings = ["cell", "task", "seed", "learning rate", "status", "steps", "loss", "score"]
-    return _grid([*headings, "log10 gradient first/last, first probe", "last probe"], rows)
+    return grid([*headings, "log10 gradient first/last, first probe", "last probe"], rows)
 
 
 def _programs(records: Sequence[Record]) -> str:
@@ -137,7 +149,7 @@ def _programs(records: Sequence[Record]) -> str:
         seconds = "-" if record.wall_seconds is None else f"{record.wall_seconds:.1f}"
         rows.append([record.cell, record.task, parameters, seeds, _number(record.baseline), criterion, seconds])
     headings = ["cell", "task", "parameters", "seeds", "memoryless baseline", "solved when", "wall time (s)"]
-    return _grid(headings, rows)
+    return grid(headings, rows)
 
 
 def _environment(config: dict[str, Any], records: Sequence[Record]) -> str:
@@ -150,18 +162,19 @@ def _environment(config: dict[str, Any], records: Sequence[Record]) -> str:
         ["Python", str(there.get("python") or "-")],
         *([name, str(version or "not installed")] for name, version in versions.items()),
     ]
-    return _grid(["", ""], rows)
+    return grid(["", ""], rows)
 
 
 def _settings(config: dict[str, Any]) -> str:
-    return _grid(["setting", "value"], [[name, str(value)] for name, value in (config.get("config") or {}).items()])
+    return grid(["setting", "value"], [[name, str(value)] for name, value in (config.get("config") or {}).items()])
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     scratch = path.with_name(f".{path.name}.partial")
     try:
         scratch.write_bytes(content)

@@ -215,7 +215,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 _budget(row, budget, config),
                 MEASURES[row.measure],
                 published,
-                _interval(value),
+                interval(value),
                 f"{solved}/{len(runs)}",
                 str(steps) if steps else "-",
                 words,
@@ -238,7 +238,8 @@ def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:
     return budget + (f" ({', '.join(cut)})" if cut else "")
 
 
-def _interval(found: Measured) -> str:
+def interval(found: Measured) -> str:
+    """A median and its interval, as text."""
     if found.value is None:
         return "-"
     text = [("never" if value == math.inf else short(value)) for value in found]

@@ -1,0 +1,77 @@
+"""Every application on real data, at a small budget: one report with a sample of each.
+
+The rows are those of `experiments.reproduce --paper=applications`, and their records are kept at the same place.
+--page makes docs/applications.md of the records, and of the samples beside them.
+
+Example:
+  python -m experiments.applications --data=../shared/data --rows='t*' --budget=cpu
+"""
+
+from __future__ import annotations
+
+import sys
+from html import escape
+from pathlib import Path
+
+from absl import flags
+
+from experiments import command_line, reproduce
+from experiments.samples import sample
+from seqjax import UserError
+from seqjax.report import applications as made
+from seqjax.report.page import document, grid, picture, write_whole
+from seqjax.training.prediction import restore
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("rows", "*", "names of applications, with * and ?", flag_values=FLAGS)
+flags.DEFINE_string("budget", "cpu", "smoke (does it run), cpu (a fifth of the steps) or full", flag_values=FLAGS)
+flags.DEFINE_string("data", "../shared/data", "folder of the data sets", flag_values=FLAGS)
+flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
+flags.DEFINE_string("workdir", "runs/applications", "folder of the run directories and report.html", flag_values=FLAGS)
+flags.DEFINE_boolean("page", False, "only make docs/applications.md from the records", flag_values=FLAGS)
+flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
+command_line.define_mesh(FLAGS)
+PAGE = Path("docs/applications.md")
+
+
+def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
+    """Train, answer, report."""
+    paper, results = reproduce.registry()[made.NAME], Path(values.results) / "papers"
+    if values.budget not in reproduce.BUDGETS:
+        raise UserError(f"--budget={values.budget!r}; budgets: {', '.join(reproduce.BUDGETS)}")
+    chosen = reproduce.choose({made.NAME: paper}, made.NAME, values.rows)
+    kept = results / made.NAME
+    if values.page:
+        samples = {row.name: kept / f"{row.name}.sample.txt" for row in paper.rows}
+        words = {name: path.read_text("utf-8").rstrip("\n") for name, path in samples.items() if path.exists()}
+        write_whole(PAGE, made.page(paper, results, words).encode())
+        print(f"page: {PAGE}")
+        return
+    command = command_line.command("applications", argv)
+    parts = ["<h1>Applications</h1>", f"<pre>{escape(command)}</pre>"]
+    for name, row in chosen:
+        if not reproduce.run_row(name, row, values, command, results):
+            continue
+        answer = sample(*restore(reproduce.directory_of(name, row, values)))
+        line = made.line(row, reproduce.read_results(results)[0].get((name, row.name, values.budget)))
+        parts += [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
+        parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []
+        parts += [picture(figure) for figure in answer.figures]
+        if values.budget != "smoke" and answer.words:
+            write_whole(kept / f"{row.name}.sample.txt", (answer.words + "\n").encode())
+    report = Path(values.workdir) / "report.html"
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(report, document("Applications", parts).encode())
+    except OSError as error:
+        raise UserError(f"cannot write {report}: {error.strerror}") from error
+    print(f"report: {report}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The script; argv without the program's name."""
+    return command_line.run(applications, FLAGS, __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

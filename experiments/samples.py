@@ -1,0 +1,98 @@
+"""What a trained run answers, as a person reads it: words, and a picture where there is one."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from seqjax.models.continuing import continued
+from seqjax.models.decoding import narrowed
+from seqjax.report import answers as pictures
+from seqjax.report.figures import Figure
+from seqjax.training.prediction import answers
+from seqjax.training.preparing import Prepared
+from seqjax.types import Array, Batch, Pair, PyTree, Task
+
+WRITTEN = 200  # steps
+TEMPERATURE = 0.8
+
+
+class Sample(NamedTuple):
+    """A few answers in words, and their figures."""
+
+    words: str
+    figures: tuple[Figure, ...] = ()
+
+
+def sample(prepared: Prepared, params: PyTree) -> Sample:
+    """What suits the task: text that goes on, a table of who is taken for whom, a translation and its map."""
+    task = prepared.eval_task
+    if task.continuation is not None:
+        return _written(prepared, params)
+    if task.spell is None:
+        return _forecast(prepared, params)
+    answered = list(answers(prepared, params, task.examples.test))
+    words = "\n\n".join(said(task, *one) for one in spread(answered, 3))
+    if prepared.model.weights is not None and prepared.config.attention != "none":
+        return Sample(words, (_looked(prepared, params, *spread(answered, 1)[0]),))
+    if task.readout == "last":
+        pairs = [
+            (task.spell(batch, batch.targets, n)[0], task.spell(batch, given, n)[0])
+            for batch, given in answered
+            for n in range(batch.mask.shape[-1])
+        ]
+        drawn = pictures.confusion(*zip(*pairs))
+        return Sample(words if task.show else "", () if drawn is None else (drawn,))
+    return Sample(words)
+
+
+def spread(answered: list[tuple[Batch, Array]], count: int) -> list[tuple[Batch, Array, int]]:
+    """Sequences of all lengths, evenly spread."""
+    every = [(batch, given, n) for batch, given in answered for n in range(batch.mask.shape[-1])]
+    places = np.linspace(0, len(every) - 1, count + 2)[1:-1].round().astype(int)
+    return [every[place] for place in places]
+
+
+def said(task: Task, batch: Batch, given: Array, number: int) -> str:
+    """A sequence as the task shows it, and below it the answer."""
+    shown = task.show(batch, number) if task.show else "truth    " + " ".join(task.spell(batch, batch.targets, number))
+    return f"{shown}\nanswer   {' '.join(task.spell(batch, given, number))}"
+
+
+def _written(prepared: Prepared, params: PyTree) -> Sample:
+    """From the task's own beginning, at a temperature a little below 1."""
+    way = prepared.eval_task.continuation
+    prompt, draw = way.prompt(None), functools.partial(way.draw, narrow=lambda x: narrowed(x / TEMPERATURE, None, None))
+    write = jax.jit(lambda *given: continued(prepared.model, *given, WRITTEN, draw))
+    one = np.asarray(write(params, jax.random.key(0), prompt))[:, 0]
+    figures = (pictures.score(one, len(prompt)),) if way.ending == ".mid" else ()
+    return Sample("" if figures else way.spell(one), figures)
+
+
+def _forecast(prepared: Prepared, params: PyTree) -> Sample:
+    """One window in the middle of the test."""
+    examples = prepared.eval_task.examples
+    count = len(jax.tree.leaves(examples.test)[0])
+    batch = examples.batch(jax.tree.map(lambda leaf: leaf[count // 2 : count // 2 + 1], examples.test))
+    outputs, _ = jax.jit(prepared.model.apply)(params, batch.inputs, batch.lengths)
+    width = batch.inputs.shape[-1]
+    asked, given = (np.asarray(x)[0].reshape(-1, width) for x in (batch.targets, outputs))
+    peers = [f"{name:<20} {value:.3f}" for name, value in prepared.eval_task.peers.items()]
+    words = "\n".join(["loss of simple predictors on the same rows:", *peers]) if peers else ""
+    return Sample(words, (pictures.forecasts(np.asarray(batch.inputs)[:, 0], asked, given),))
+
+
+def _looked(prepared: Prepared, params: PyTree, batch: Batch, given: Array, number: int) -> Figure:
+    """Where the decoder looked while it wrote its own answer."""
+    task, alone = prepared.eval_task, slice(number, number + 1)
+    source, lengths = batch.inputs.source[:, alone], batch.lengths[alone]
+    first = batch.inputs.said[:1, alone]
+    given = np.asarray(given)[:, alone]
+    read = Pair(source, np.concatenate([first, given[:-1]]))
+    weights = np.asarray(jax.jit(prepared.model.weights)(params, read, lengths))[:, 0]
+    written = [*task.spell(batch, given, 0), "<end>"][: len(given)]
+    words = task.show(batch, number).splitlines()[0].split()[1:]
+    return pictures.attention_map(words, written, weights)

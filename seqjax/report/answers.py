@@ -1,0 +1,78 @@
+"""Figures of what a network answers: who is taken for whom, where a decoder looks, what a forecast says, a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqjax.report.figures import PALETTE, Figure, canvas, panels, png
+
+MOST_CLASSES = 40
+MOST_VARIABLES = 4
+
+
+def confusion(truth: Sequence[str], said: Sequence[str]) -> Figure | None:
+    """How often each label was taken for each, as a share of its row; None where there are too many labels."""
+    names = sorted({*truth, *said}, key=lambda name: (not name.isdecimal(), name.zfill(20)))
+    if len(names) > MOST_CLASSES:
+        return None
+    place = {name: n for n, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, ([place[name] for name in truth], [place[name] for name in said]), 1)
+    size = max(3.2, 0.32 * len(names) + 1.6)
+    with canvas(size, size) as figure:
+        axes = figure.subplots()
+        axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+        for row, column in zip(*np.nonzero(counts)):
+            dark = counts[row, column] > counts[row].sum() / 2
+            text = str(counts[row, column])
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="answer", ylabel="truth")
+        axes.grid(False)
+        return Figure("confusion", "Truth and answers", "Counts; the colour is the share of the row.", png(figure))
+
+
+def attention_map(source: Sequence[str], written: Sequence[str], weights: np.ndarray) -> Figure:
+    """Where the decoder looked while it wrote each word: weights [U, S], each row sums to 1."""
+    with canvas(1.8 + 0.34 * len(source), 1.6 + 0.28 * len(written)) as figure:
+        axes = figure.subplots()
+        axes.imshow(weights[: len(written), : len(source)], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(source)), source, rotation=60, ha="left", rotation_mode="anchor")
+        axes.set_yticks(range(len(written)), written)
+        axes.xaxis.tick_top()
+        axes.grid(False)
+        words = "Columns: what was read. Rows: what was written, and where the decoder looked as it wrote that."
+        return Figure("attention", "Attention", words, png(figure))
+
+
+def forecasts(read: np.ndarray, asked: np.ndarray, said: np.ndarray) -> Figure:
+    """What was read [T, D], what came [K, D] and what was said [K, D], of the first few variables."""
+    count = min(MOST_VARIABLES, read.shape[1])
+    with canvas(9, 2.1 * -(-count // 2)) as figure:
+        for number, axes in enumerate(panels(figure, count, 2, sharex=True)):
+            before, after = np.arange(-len(read), 0), np.arange(len(asked))
+            axes.plot(before, read[:, number], color="0.5", linewidth=1)
+            axes.plot(after, asked[:, number], color="black", linewidth=1.2, label="truth")
+            axes.plot(after, said[:, number], color=PALETTE[1], linewidth=1.5, label="forecast")
+            axes.set_title(f"variable {number + 1}", fontsize=9)
+            axes.axvline(-0.5, color="0.8", linewidth=1)
+        axes.legend(fontsize=8)
+        figure.supxlabel("steps from now", fontsize=9)
+        return Figure("forecast", "A forecast", "Standardized; grey is what was read before.", png(figure))
+
+
+def score(frames: np.ndarray, given: int) -> Figure:
+    """Notes over time, of frames [T, 88]; those of the first `given` steps were the prompt."""
+    sounding = np.flatnonzero(frames.any(0))
+    low, high = (sounding.min(), sounding.max()) if sounding.size else (0, 1)
+    with canvas(9, 2.8) as figure:
+        axes = figure.subplots()
+        shades = frames.T * np.where(np.arange(len(frames)) < given, 0.4, 1.0)
+        axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower", interpolation="nearest")
+        axes.set(ylim=(low - 1, high + 1), xlabel="step", ylabel="key, A0 is 0")
+        return Figure(
+            "score", "A piece that was written", "Pale: the prompt. Dark: what the network added.", png(figure)
+        )

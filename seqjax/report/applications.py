@@ -1,0 +1,64 @@
+"""The page of applications, from the same result records as RESULTS.md: figure reached, goal, published number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqjax.papers.row import MEASURES, Paper, Row
+from seqjax.report.reproduction import interval, measured, read_results
+from seqjax.report.tables import short
+
+HEADINGS = ("application", "shape", "measure", "reached [95 % interval]", "goal", "published", "budget", "wall time")
+NAME = "applications"
+
+
+def page(paper: Paper, results: Path, samples: Mapping[str, str]) -> str:
+    """docs/applications.md: a table, what differs from the published setting, the command of each, and samples."""
+    found, _ = read_results(results)
+    lines, notes, commands = [], [], []
+    for row in paper.rows:
+        kept = [found[NAME, row.name, budget] for budget in ("full", "cpu") if (NAME, row.name, budget) in found]
+        lines.append(line(row, kept[0] if kept else None))
+        notes.append(f"- `{row.name}`: `{row.task}`, `{row.cell}`. {row.known}.")
+        commands += [f"- `{row.name}`: `{kept[0]['command']}`"] if kept else []
+    parts = [
+        "# Applications",
+        "",
+        "Made by `python -m experiments.applications --page` from the records in `results/papers/applications/`; no",
+        "number is typed by hand. Medians over seeds. Sources of published numbers: see RESULTS.md.",
+        "",
+        f"| {' | '.join(HEADINGS)} |",
+        "|" + "---|" * len(HEADINGS),
+        *(f"| {' | '.join(line)} |" for line in lines),
+        "",
+        "## Settings, and how they differ from the published ones",
+        "",
+        *notes,
+        "",
+        "## Commands",
+        "",
+        *(commands or ["None was run yet."]),
+        "",
+    ]
+    if samples:
+        parts += ["## Samples", ""]
+        for name, words in samples.items():
+            parts += [f"`{name}`:", "", "```", words, "```", ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def line(row: Row, found: Mapping[str, Any] | None) -> list[str]:
+    """A row of the table, of its record if there is one."""
+    published = "-" if row.published is None else f"{short(row.published)} [{row.source}]"
+    measure = row.grade or {"loss": "loss (nats, or squared error)", "score": "accuracy"}.get(row.measure)
+    begin = [f"`{row.name}`", row.shape, measure or MEASURES[row.measure]]
+    goal = "-" if row.goal is None else short(row.goal)
+    if found is None:
+        return [*begin, "not run", goal, published, "-", "-"]
+    runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
+    value = interval(measured(row, runs, found["config"]["batch_size"]))
+    budget = f"{found['budget']}: {found['config']['steps']} steps, {len(runs)} seed{'s' * (len(runs) > 1)}"
+    wall = found["wall_seconds"]
+    return [*begin, value, goal, published, budget, "-" if wall is None else f"{wall / 60:.1f} min"]
