@@ -7,7 +7,7 @@ import json
 import pytest
 
 from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, reproduce, show_task, train
-from seqjax.report import figures, flow, load
+from seqjax.report import figures, flow, load, page
 from seqjax.report.ranking import ranking
 
 # Two cells of one form that begin otherwise are compiled once.
@@ -25,6 +25,11 @@ def small_figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "DOTS_PER_INCH", 30)
         yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setattr(page, "draw", lambda records: [])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def test_report_is_remade_from_the_directory_alone(compared, capsys):
     assert (directory / "report.html").read_bytes() == before
 
 
-def test_a_finished_benchmark_resumes_to_the_same(compared, capsys):
+def test_a_finished_benchmark_resumes_to_the_same(compared, capsys, no_figures):
     directory, out, _ = compared
     flags = [*GRID, f"--workdir={directory}"]
     assert benchmark.main(flags) == 2
@@ -67,7 +72,7 @@ def test_a_finished_benchmark_resumes_to_the_same(compared, capsys):
     assert capsys.readouterr().out == out
 
 
-def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys):
+def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys, no_figures):
     (tmp_path / "my_cells.py").write_text(
         "import jax.numpy as jnp\n"
         "from seqjax import Cell\n"
@@ -123,7 +128,7 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
     assert flow._gates([gateless[0], records[1]]).name == "gates" and flow._gates(gateless) is None
 
 
-def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys):
+def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys, no_figures):
     directory = tmp_path / "ablation"
     flags = ["--cell=rnn(hidden=3)", "--gradients=h=0", "--changes=recurrent_scale=.5", "--task=adding", "--lengths=4"]
     assert ablation.main([*TINY, *flags, "--seeds=1", f"--workdir={directory}"]) == 0
