@@ -10,7 +10,6 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import flags
 
 from experiments import command_line
@@ -18,7 +17,7 @@ from seqjax import UserError
 from seqjax.models import hmm
 from seqjax.training.config import build_task
 from seqjax.training.prediction import graded
-from seqjax.types import Array, Batch
+from seqjax.types import Array, Batch, PyTree
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("task", None, "spec of a task of labels at every step: tagging, ner", flag_values=FLAGS)
@@ -32,21 +31,20 @@ def tag(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     task = build_task(values.task)
     if task.examples is None or task.readout != "every" or task.spell is None or not task.tokens:
         raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging or ner")
-    train, test = (task.examples.batch(split) for split in (task.examples.train, task.examples.test))
-    model = hmm.count(
-        train.targets,
-        _words(train),
-        train.lengths,
-        kinds=task.output_size,
-        symbols=task.input_size,
-        smoothing=values.smoothing,
-    )
-    path, _score = jax.jit(hmm.viterbi)(model, _words(test), test.lengths)
-    answered = [jax.device_get((test, jnp.maximum(path, 0)))]
+    sizes = {"kinds": task.output_size, "symbols": task.input_size}
+
+    @jax.jit
+    def answers(train: PyTree, test: PyTree) -> tuple[Batch, Array, Array]:
+        train, test = (task.examples.batch(split) for split in (train, test))
+        model = hmm.count(train.targets, _words(train), train.lengths, **sizes, smoothing=values.smoothing)
+        given = _words(test), test.lengths
+        return test, jnp.maximum(hmm.viterbi(model, *given)[0], 0), jnp.mean(hmm.score(model, *given))
+
+    *answered, score = jax.device_get(answers(task.examples.train, task.examples.test))
     print(f"task       {values.task}")
     print(f"model      {task.output_size} states, {task.input_size} words, smoothing {values.smoothing:g}")
-    print(f"score      {np.mean(jax.jit(hmm.score)(model, _words(test), test.lengths)):.2f} nats a sentence")
-    for name, grade in graded(task, answered).items():
+    print(f"score      {score:.2f} nats a sentence")
+    for name, grade in graded(task, [answered]).items():
         print(f"{name:<10} {grade:.4f}")
 
 

@@ -1,41 +1,52 @@
 """The scripts, as a person types them: tiny runs, their help, and what bad input gets."""
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, reproduce, show_task, train
+from seqjax.report import figures, flow, load, page
+from seqjax.report.ranking import ranking
 
+# Two cells of one form that begin otherwise are compiled once.
 TINY = ["--steps=4", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=2", "--checkpoint_every=2"]
 SCRIPTS = {"benchmark": benchmark, "train": train, "gradient_norms": gradient_norms, "report": report}
 SCRIPTS |= {"gradient_flow": gradient_flow, "ablation": ablation, "reproduce": reproduce, "show_task": show_task}
+
+
+GRID = [*TINY, "--seeds=2", "--learning_rates=1e-3,3e-3", "--cells=rnn(hidden=3);rnn(hidden=3, recurrent_scale=.5)"]
+GRID += ["--task=parity", "--lengths=3,5"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "DOTS_PER_INCH", 30)
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setattr(page, "draw", lambda records: [])
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """A tiny benchmark: two cells, two lengths, two seeds, two learning rates; what was printed."""
     directory = tmp_path_factory.mktemp("runs") / "x"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "experiments.benchmark", *TINY, "--seeds=2", "--learning_rates=1e-3,3e-3"),
-            *("--cells=rnn(hidden=3);lstm(hidden=3)", "--task=parity", "--lengths=3,5", f"--workdir={directory}"),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
-    assert done.returncode == 0, done.stderr
-    return directory, done
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = benchmark.main([*GRID, f"--workdir={directory}"])
+    assert status == 0, err.getvalue()
+    return directory, out.getvalue(), err.getvalue()
 
 
 def test_benchmark_compares_and_reports(compared):
-    directory, done = compared
-    assert "rnn(hidden=3)" in done.stdout and "baseline" in done.stdout
-    assert f"report: {directory / 'report.html'}" in done.stdout.replace("\n", "")
-    assert "100%" in done.stderr  # the progress bar
+    directory, out, err = compared
+    assert "rnn(hidden=3)" in out and "baseline" in out
+    assert f"report: {directory / 'report.html'}" in out.replace("\n", "")
+    assert "100%" in err  # the progress bar
     drawn = {path.stem for path in (directory / "figures").iterdir()}
     assert drawn == {*("learning_curves", "learning_rates", "gradient_norms", "gradient_heat_map"), "training_dynamics"}
     runs = sorted(path.name for path in directory.iterdir() if (path / "result.json").exists())
@@ -44,25 +55,24 @@ def test_benchmark_compares_and_reports(compared):
 
 
 def test_report_is_remade_from_the_directory_alone(compared, capsys):
-    directory, done = compared
+    directory, out, _ = compared
     before = (directory / "report.html").read_bytes()
     (directory / "report.html").unlink()
     assert report.main([str(directory)]) == 0
-    assert capsys.readouterr().out == done.stdout
+    assert capsys.readouterr().out == out
     assert (directory / "report.html").read_bytes() == before
 
 
-def test_a_finished_benchmark_resumes_to_the_same(compared, capsys):
-    directory, done = compared
-    flags = [*TINY, "--seeds=2", "--learning_rates=1e-3,3e-3", "--cells=rnn(hidden=3);lstm(hidden=3)"]
-    flags += ["--task=parity", "--lengths=3,5", f"--workdir={directory}"]
+def test_a_finished_benchmark_resumes_to_the_same(compared, capsys, no_figures):
+    directory, out, _ = compared
+    flags = [*GRID, f"--workdir={directory}"]
     assert benchmark.main(flags) == 2
     assert "exists; --resume continues it" in capsys.readouterr().err
     assert benchmark.main([*flags, "--resume"]) == 0
-    assert capsys.readouterr().out == done.stdout
+    assert capsys.readouterr().out == out
 
 
-def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys):
+def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys, no_figures):
     (tmp_path / "my_cells.py").write_text(
         "import jax.numpy as jnp\n"
         "from seqjax import Cell\n"
@@ -75,7 +85,7 @@ def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys):
         "                lambda w, shape: jnp.zeros((*shape, hidden), w.dtype), step)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    flags = ["--cell=my_cells.leaky(hidden=3)", "--task=temporal_order(length=20)", "--layers=2", "--bidirectional"]
+    flags = ["--cell=my_cells.leaky(hidden=3)", "--task=parity(length=3)", "--layers=2", "--bidirectional"]
     flags += ["--dropout=0.1", "--embedding=2", "--optimizer=sgd(momentum=0.9)", "--clip_norm=0", "--clip_value=1"]
     flags += ["--schedule=cosine_decay_schedule(decay_steps=4)"]
     assert train.main([*TINY, *flags, f"--workdir={tmp_path / 'run'}"]) == 0
@@ -86,7 +96,7 @@ def test_train_and_a_cell_of_the_users_own(tmp_path, monkeypatch, capsys):
 
 
 def test_gradient_norms_draws_without_training(tmp_path, capsys):
-    flags = ["--cells=rnn(hidden=3);linen(cell='GRUCell', hidden=3)", "--task=adding", "--lengths=6", "--seeds=2"]
+    flags = ["--cells=linen(cell='GRUCell', hidden=3)", "--task=adding", "--lengths=6", "--seeds=2"]
     assert gradient_norms.main([*flags, f"--workdir={tmp_path / 'g'}"]) == 0
     assert "GRUCell" in capsys.readouterr().out
     assert (tmp_path / "g/figures/gradient_norms.png").stat().st_size > 1000
@@ -95,7 +105,8 @@ def test_gradient_norms_draws_without_training(tmp_path, capsys):
 
 def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
     directory = tmp_path / "flow"
-    flags = ["--cells=rnn(hidden=3);lstm(hidden=3)", "--task=adding", "--length=6", "--seeds=1", "--probe_size=4"]
+    cells = "--cells=lstm(hidden=3);lstm(hidden=3, forget_bias=3.0)"
+    flags = [cells, "--task=adding", "--length=6", "--seeds=1", "--probe_size=4"]
     quantities = "--quantities=spectrum,lyapunov,lag,sensitivity,gates,noise,truncation,curse"
     assert gradient_flow.main([*flags, quantities, f"--workdir={directory}"]) == 0
     assert "report:" in capsys.readouterr().out
@@ -104,16 +115,22 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
         *("gradient_norms", "singular_values", "lyapunov", "lags", "sensitivity"),
         *("gates", "noise", "truncation", "curse"),
     }
-    (lstm,) = directory.glob("*lstm*/flow.json")
+    lstm, _ = sorted(directory.glob("*lstm*/flow.json"))
     found = json.loads(lstm.read_text())
     assert set(found["gates"]) >= {"forget_gate", "forget_gate/closed", "forget_gate/open", "forget_gate/horizon"}
     assert found["spectrum"]["lags"] == [1, 4, 6] and len(found["lyapunov"]["exponents"]) == 6
     assert "1/(1-f) of the gates" in (directory / "report.html").read_text()
+    records = load(directory)
+    (_, open_first), (_, shut) = ([row[0], row] for row in ranking(records)[1])
+    assert "forget_bias=3.0" in open_first[0] and float(open_first[5]) > float(shut[5])
+    gateless = [record._replace(flow={**record.flow, "gates": {}}) for record in records]
+    assert [row[5] for row in ranking(gateless)[1]] == ["-", "-"]
+    assert flow._gates([gateless[0], records[1]]).name == "gates" and flow._gates(gateless) is None
 
 
-def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys):
+def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys, no_figures):
     directory = tmp_path / "ablation"
-    flags = ["--cell=rnn(hidden=3)", "--gradients=h=0", "--changes=activation='relu'", "--task=adding", "--lengths=4"]
+    flags = ["--cell=rnn(hidden=3)", "--gradients=h=0", "--changes=recurrent_scale=.5", "--task=adding", "--lengths=4"]
     assert ablation.main([*TINY, *flags, "--seeds=1", f"--workdir={directory}"]) == 0
     assert "scaled(cell='rnn(hidden=3)', h=0)" in " ".join(capsys.readouterr().out.split())
     ends = [
@@ -121,8 +138,8 @@ def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys):
         for path in sorted(directory.iterdir())
         if (path / "gradients.jsonl").exists()
     ]
-    whole, stopped, relu = (line["log10_norm"]["carry"] for line in ends)
-    assert whole[0] is not None and relu[0] is not None
+    whole, stopped, halved = (line["log10_norm"]["carry"] for line in ends)
+    assert None not in whole and None not in halved and whole != halved
     assert stopped[:-1] == [None] * 3  # exact zeros: nothing goes back through h
 
 

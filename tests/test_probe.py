@@ -21,7 +21,8 @@ def begin(form="gru(hidden=3)", **options):
     cell = spec.build(form, [cells], Cell)
     task = spec.build("temporal_order(length=20)", [tasks], Task)
     model = sequence_model(cell, task.input_size, task.output_size, readout="last", tokens=True, **options)
-    return task, model, model.init(jax.random.key(0)), task.sample(jax.random.key(1), 3)
+    made = jax.jit(lambda: (model.init(jax.random.key(0)), task.sample(jax.random.key(1), 3)))()
+    return task, model, *jax.device_get(made)
 
 
 def test_each_part_is_what_its_own_function_gives(float64):
@@ -58,10 +59,10 @@ def test_a_single_vector_is_the_first_of_a_decomposition(float64):
     from seqjax.types import Direction
 
     way = Direction(cell, np.array([0.9, 1e-9]), False)
-    found = lyapunov(way, np.zeros((50, 2, 2)), np.zeros((50, 2, 1)), k=1, warmup=5)
-    np.testing.assert_allclose(found.maximal, np.log(0.9), rtol=1e-12)
-    still = Direction(cell, np.zeros(2), False)
-    assert lyapunov(still, np.zeros((5, 1, 2)), np.zeros((5, 1, 1)), k=1).maximal == -np.inf
+    run = jax.jit(lambda params: lyapunov(way._replace(params=params), *zeros, k=1, warmup=5).maximal)
+    zeros = np.zeros((50, 2, 2)), np.zeros((50, 2, 1))
+    np.testing.assert_allclose(run(way.params), np.log(0.9), rtol=1e-12)
+    assert run(np.zeros(2)) == -np.inf
 
 
 @pytest.mark.parametrize("text", ["vanishing(weight=0.5)", "flossing(weight=0.5, k=2)"])
@@ -76,11 +77,16 @@ def test_a_penalty_is_part_of_what_training_descends(text, float64):
     moved = {}
     for name, each in (("with", config), ("without", config._replace(penalty=None))):
         program = make_program(each, task, task, model)
-        before = program.init(0, 1.0, True)
+        before = jax.jit(program.init)(0, 1.0, True)
         moved[name] = jax.jit(lambda run, program=program: program.chunk(run, 1, program.data)[0])(before).params
-    batch = task.sample(jax.random.fold_in(before.stream("train"), 0), 4)
-    extra = jax.jit(jax.grad(lambda params: make_penalty(text)(model, params, batch, task.loss)))(before.params)
-    difference = jax.tree.map(lambda a, b: b - a, moved["with"], moved["without"])
+
+    @jax.jit
+    def slope(run):
+        batch = task.sample(jax.random.fold_in(run.stream("train"), 0), 4)
+        return jax.grad(lambda params: make_penalty(text)(model, params, batch, task.loss))(run.params)
+
+    extra = slope(before)
+    difference = jax.tree.map(lambda a, b: np.asarray(b) - np.asarray(a), moved["with"], moved["without"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6, 1e-9), difference, extra)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(extra)) > 1e-3
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise
 
 from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
 from seqjax.cells.linen import linen
@@ -17,17 +16,21 @@ from seqjax.cells.scaled import paths, scale_paths, scaled
 STOP = jax.lax.stop_gradient
 
 
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
 def setup(cell, steps=5, width_in=2):
     """Parameters without a zero in them, and inputs [T, 3, D]."""
     leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: cell.init(jax.random.key(0), width_in)))
-    params = jax.tree.unflatten(tree, [0.7 * noise(seed, *leaf.shape) for seed, leaf in enumerate(leaves)])
-    return params, noise(99, steps, 3, width_in)
+    params = jax.tree.unflatten(tree, [0.7 * normal(seed, *leaf.shape) for seed, leaf in enumerate(leaves)])
+    return params, normal(99, steps, 3, width_in)
 
 
 def loss(cell):
     def run(params, xs, nudge=None):
         carry, ys = unroll(cell, params, xs, nudge=nudge)
-        return jnp.sum(noise(98, *ys.shape) * ys) + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(carry))
+        return jnp.sum(normal(98, *ys.shape) * ys) + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(carry))
 
     return run
 
@@ -94,7 +97,7 @@ def test_each_path_is_scaled_alone(factors, float64):
 @pytest.mark.parametrize(
     "inner", ["lstm(hidden=4, peepholes=True)", "gru(hidden=4)", "linen(cell='GRUCell', hidden=4)"]
 )
-@pytest.mark.parametrize("steps", [1, 2, 9])
+@pytest.mark.parametrize("steps", [1, 9])
 def test_values_are_the_inner_cells_bit_for_bit(inner, steps):
     plain = spec.build(inner, [cells], Cell)
     params, xs = setup(plain, steps)
@@ -149,8 +152,8 @@ def test_equal_arguments_are_one_step_and_ones_are_the_inner_cell():
 
 
 def test_widths():
-    assert scaled(hidden=3).init(jax.random.key(0), 2).w_h.shape == (3, 12)
-    assert scaled("gru", hidden=5, h=0).init(jax.random.key(0), 2).w_h.shape == (5, 15)
+    shape = lambda cell: jax.eval_shape(lambda key: cell.init(key, 2), jax.random.key(0)).w_h.shape  # noqa: E731
+    assert shape(scaled(hidden=3)) == (3, 12) and shape(scaled("gru", hidden=5, h=0)) == (5, 15)
     with pytest.raises(UserError, match="give one of them"):
         scaled("lstm(hidden=4)", hidden=4)
 

@@ -59,10 +59,11 @@ def test_what_is_read_is_what_memory_holds(kind, tmp_path, monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, there.read(np.arange(there.count)), whole)
     key = jax.random.key(3)
     for make in (
-        lambda task: train_batch(task, task.examples.train, key, jnp.asarray(5), 3),
+        lambda task: train_batch(task, task.examples.train, key, jnp.int32(5), 3),
         lambda task: task.sample(key, 2),
     ):
-        jax.tree.map(np.testing.assert_array_equal, make(memory), jax.jit(lambda make=make: make(disk))())
+        one, other = jax.jit(lambda make=make: (make(memory), make(disk)))()
+        jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_the_next_batch_is_read_ahead_and_only_once():
@@ -95,9 +96,8 @@ def test_it_is_chosen_by_the_size(tmp_path, monkeypatch):
 
 def test_an_evaluation_reads_the_whole_split_from_disk():
     model = Model(None, lambda params, inputs, lengths: (inputs[0], ()), None, None, None)
-    run = blank(jnp.asarray(0), jnp.asarray(0.1), jnp.asarray(True))
     test = Streamed(5, lambda numbers: numbers.astype(np.int32))
-    found = jax.jit(lambda: evaluate(stored(3), model, run, test, 2))()
+    found = jax.jit(lambda: evaluate(stored(3), model, blank(0, 0.1, True), test, 2))()
     assert found["loss"] == 2.0
 
 

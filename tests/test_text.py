@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import close, equal, noise
+from contract import close, equal
 from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
 from seqjax.cells.rnn import rnn
@@ -46,7 +46,11 @@ def sentences(folder, train=ROWS, test=ROWS[:2], names=("tokens", "upos"), endin
 
 
 def whole(task, split="train"):
-    return jax.tree.map(np.asarray, task.examples.batch(getattr(task.examples, split)))
+    return jax.device_get(jax.jit(task.examples.batch)(getattr(task.examples, split)))
+
+
+def normal(seed, shape):
+    return np.random.default_rng(seed).normal(size=shape)
 
 
 def complaint(make, **arguments):
@@ -187,17 +191,19 @@ def test_batches_of_like_length_and_their_cuts(tmp_path):
     def seen(batch):
         return jnp.sum(batch.mask, 0), jnp.asarray(batch.inputs.shape[0])
 
-    take = jax.jit(lambda number: on_batch(seen, task, examples.train, key, number, 2))
+    take = jax.jit(lambda numbers: jax.lax.map(lambda n: on_batch(seen, task, examples.train, key, n, 2), numbers))
+    every = list(zip(*jax.device_get(take(np.arange(15)))))
     for epoch in range(3):
-        taken = [jax.device_get(take(5 * epoch + n)) for n in range(5)]
+        taken = every[5 * epoch :][:5]
         for lengths, steps in taken:
             assert steps == min(c for c in (2, 5, 8) if c >= lengths.max())
             assert abs(lengths[0] - lengths[1]) <= 2
         counted = np.bincount(np.concatenate([lengths for lengths, _ in taken]).astype(int), minlength=9)
         assert counted.sum() == 10 and (counted <= np.bincount([len(r[0].split()) for r in rows], minlength=9)).all()
-    orders = [tuple(int(take(5 * epoch + n)[0].max()) for n in range(5)) for epoch in range(3)]
+    orders = [tuple(int(lengths.max()) for lengths, _ in every[5 * epoch :][:5]) for epoch in range(3)]
     assert len(set(orders)) > 1
-    assert train_batch(task, examples.train, key, jnp.int32(0), 2).inputs.shape[0] == 8  # a probe sees whole ones
+    probed = jax.eval_shape(lambda: train_batch(task, examples.train, key, jnp.int32(0), 2))
+    assert probed.inputs.shape[0] == 8  # a probe sees whole ones
 
 
 def test_what_is_cut_off_changes_no_answer_and_no_gradient(tmp_path):
@@ -208,30 +214,30 @@ def test_what_is_cut_off_changes_no_answer_and_no_gradient(tmp_path):
         character_width=3, bidirectional=True, strategy="scan",
     )  # fmt: skip
     leaves, form = jax.tree.flatten(jax.eval_shape(model.init, jax.random.key(0)))
-    params = jax.tree.unflatten(form, [0.4 * noise(n, *leaf.shape) for n, leaf in enumerate(leaves)])
-    picked, examples = pick(task.examples.train, jnp.array([1, 2, 4])), task.examples._replace(cuts=(3, 6))
+    params = jax.tree.unflatten(form, [np.float32(0.4 * normal(n, leaf.shape)) for n, leaf in enumerate(leaves)])
+    picked = jax.device_get(jax.jit(pick)(task.examples.train, np.array([1, 2, 4])))
+    examples = task.examples._replace(cuts=(3, 6))
 
     def measured(params, batch):
         loss = lambda params: task.loss(model.apply(params, batch.inputs, batch.lengths)[0], batch)  # noqa: E731
         return jax.value_and_grad(loss)(params)
 
-    two = jax.jit(
-        lambda params: (
-            cut(lambda batch: measured(params, batch), examples, picked),
-            measured(params, task.examples.batch(picked)),
-        )
-    )(params)
-    close(two[0], two[1], 2e-6)
-    batch = task.examples.batch(picked)
+    @jax.jit
+    def both(params):
+        batch = task.examples.batch(picked)
+        return cut(lambda batch: measured(params, batch), examples, picked), measured(params, batch), batch
+
+    one, other, batch = jax.device_get(both(params))
+    close(one, other, 2e-6)
     equal(first_steps(batch, 3).inputs, batch.inputs[:3])
-    assert first_steps(batch._replace(mask=jnp.ones(3), targets=jnp.zeros(3)), 2).mask.shape == (3,)
+    assert first_steps(batch._replace(mask=np.ones(3), targets=np.zeros(3)), 2).mask.shape == (3,)
 
 
 def test_characters_make_the_most_that_each_filter_finds():
     """Against a loop by hand; what follows the characters, and a token without any, add nothing."""
     model = sequence_model(rnn(2), 5, 2, tokens=True, embedding=3, characters=7, character_width=4)
     leaves, form = jax.tree.flatten(jax.eval_shape(model.init, jax.random.key(0)))
-    params = jax.tree.unflatten(form, [noise(n, *leaf.shape) for n, leaf in enumerate(leaves)])
+    params = jax.tree.unflatten(form, [np.float32(normal(n, leaf.shape)) for n, leaf in enumerate(leaves)])
     inputs = np.array([[[4, 2, 6, 3, 0, 0], [1, 0, 0, 0, 0, 0]]])
     vectors = np.asarray(jax.jit(model.encode)(params, inputs))
     around = jax.tree.map(np.asarray, params["around"])
@@ -248,13 +254,15 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.mark.skipif(not (DATA / "ud_english_ewt").exists(), reason="the data set is not here")
 def test_padding_of_real_sentences_is_under_15_percent():
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from seqjax.training.stream import _alike
 
-    steps = np.array([len(t) for t in pq.read_table(DATA / "ud_english_ewt" / "train.parquet")["tokens"].to_pylist()])
+    table = pq.read_table(DATA / "ud_english_ewt" / "train.parquet", columns=["tokens"])
+    steps = pc.list_value_length(table["tokens"]).to_numpy()
     at, take = np.array(cuts(steps)), jax.jit(_alike, static_argnums=3)
-    batches = [steps[np.asarray(take(jnp.asarray(steps), jax.random.key(0), n, 32))] for n in range(0, 392, 3)]
+    batches = [steps[np.asarray(take(steps, jax.random.key(0), n, 32))] for n in range(0, 392, 3)]
     read = sum(32 * at[np.searchsorted(at, lengths.max())] for lengths in batches)
     assert 1 - sum(lengths.sum() for lengths in batches) / read < 0.15
 

@@ -1,8 +1,10 @@
 """Training: runs side by side and alone, divergence, batches in epochs, optimizers, checkpoints, resuming."""
 
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,13 +52,20 @@ def final_state(directory):
     return state
 
 
-def run_all(config, mesh="run=1", steps=None):
-    """The states after one chunk, in the order of the runs."""
+@functools.cache
+def compiled_chunk(config, mesh):
+    prepared = prepare(config, mesh)
+    return prepared.layout.over(prepared.program.chunk)
+
+
+def run_all(config, mesh="run=1"):
+    """The states after one chunk, in the order of the runs; where only the runs differ, by one program."""
     prepared = prepare(config, mesh)
     places = prepared.layout
     state = places.put(initialize(prepared))
     data = places.put(prepared.program.data, shared=True)
-    state, metrics = places.over(prepared.program.chunk)(state, np.int32(steps or config.steps), data)
+    chunk = compiled_chunk(config._replace(learning_rates=(0.1, 0.2), seeds=2, first_seed=0), mesh)
+    state, metrics = chunk(state, np.int32(config.steps), data)
     order = [int(np.flatnonzero(places.slots == number)[0]) for number in range(len(config.runs))]
     return jax.tree.map(lambda leaf: np.asarray(leaf)[order], (state, metrics))
 
@@ -101,13 +110,23 @@ def test_another_task_is_measured_and_solved_and_not_trained_on():
     prepared = prepare(config, "run=1")
     model, task, other = prepared.model, build_task("parity(length=3)"), build_task("parity(length=5)")
     begun = jax.tree.map(lambda leaf: leaf[0], initialize(prepared))
-    run, metrics = jax.jit(prepared.program.chunk)(begun, jnp.asarray(1), prepared.program.data)
-    batch = train_batch(task, (), begun.stream("train"), begun.step, config.batch_size)
-    assert batch.inputs.shape[0] == 3
-    loss = task.loss(model.apply(begun.params, batch.inputs)[0], batch)
-    np.testing.assert_allclose(metrics["train_loss"], loss, rtol=1e-5)
-    batch = other.sample(jax.random.fold_in(run.stream("eval"), run.step), config.eval_size)
-    np.testing.assert_allclose(metrics["loss"], other.loss(model.apply(run.params, batch.inputs)[0], batch), rtol=1e-5)
+    shapes = []
+
+    def loss(task, params, batch):
+        shapes.append(batch.inputs.shape)
+        return task.loss(model.apply(params, batch.inputs)[0], batch)
+
+    @jax.jit
+    def both(begun):
+        run, metrics = prepared.program.chunk(begun, 1, prepared.program.data)
+        here = train_batch(task, (), begun.stream("train"), begun.step, config.batch_size)
+        there = other.sample(jax.random.fold_in(run.stream("eval"), run.step), config.eval_size)
+        return metrics, loss(task, begun.params, here), loss(other, run.params, there)
+
+    metrics, trained, measured = both(begun)
+    assert shapes == [(3, 4), (5, 8)]
+    np.testing.assert_allclose(metrics["train_loss"], trained, rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], measured, rtol=1e-5)
     told = description(prepared, "test")["task"]
     assert told["length"] == 3 and told["criterion"].endswith("on parity(length=5)")
 
@@ -167,7 +186,7 @@ def test_a_solved_run_stops(tmp_path):
     )
     sys.path.insert(0, str(tmp_path))
     try:
-        config = SMALL._replace(task="easy.easy()", seeds=1)
+        config = SMALL._replace(cell="rnn(hidden=2)", task="easy.easy()", seeds=1)
         result = train(prepare(config, "run=1"), tmp_path / "stops", command="test")
         assert [run["solved_at"] for run in result["runs"]] == [2, 2]
         assert [run["steps"] for run in result["runs"]] == [2, 2]
@@ -210,27 +229,39 @@ sys.path.insert(0, {tests!r})
 from test_training import SMALL
 def progress(step, words):
     print("at", step, flush=True)
-    if step == {stop}:
-        sys.stdin.read()
+    if step in (2, 4):
+        sys.stdin.readline()
 train(prepare(SMALL, "run=1"), pathlib.Path({directory!r}), command="test", progress=progress)
 """
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What kill -9 leaves of SMALL at step 2, before the first checkpoint, and at step 4, after one.
+
+    Of step 2 it is a copy, made while the process stands still: what it holds in its own memory is lost alike.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    script = KILLED.format(tests=os.path.dirname(__file__), directory=str(folder / "4"))
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        while child.stdout.readline() != "at 2\n":
+            assert child.poll() is None
+        shutil.copytree(folder / "4", folder / "2")
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "at 4\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+    return folder
+
+
 @pytest.mark.parametrize("stop", [2, 4])
-def test_killed_and_resumed_is_as_never_interrupted(whole, tmp_path, stop):
-    """kill -9 before the first checkpoint (step 2) and after one (step 4, with a torn line behind it)."""
-    directory = tmp_path / "run"
-    script = KILLED.format(tests=os.path.dirname(__file__), directory=str(directory), stop=stop)
-    child = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
-    )
-    for line in child.stdout:
-        if line.strip() == f"at {stop}":
-            break
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    child.stdin.close()
-    child.stdout.close()
+def test_killed_and_resumed_is_as_never_interrupted(whole, killed, stop):
+    """kill -9, with a torn line behind it."""
+    directory = killed / str(stop)
+    assert len(list(directory.glob("checkpoints/[0-9]"))) == stop // 4
     assert not (directory / "result.json").exists()
     with (directory / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 6, "ru')
@@ -253,10 +284,8 @@ def test_lines_are_cut_back_to_a_step(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 64, 65, 1000])
 def test_shuffled_is_a_permutation(count):
-    orders = [
-        np.asarray(jax.vmap(lambda place, key=key: shuffled(key, place, count))(jnp.arange(count)))
-        for key in jax.random.split(jax.random.key(0), 3)
-    ]
+    each = jax.vmap(jax.vmap(lambda key, place: shuffled(key, place, count), (None, 0)), (0, None))
+    orders = np.asarray(jax.jit(lambda places: each(jax.random.split(jax.random.key(0), 3), places))(np.arange(count)))
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(count))
     if count >= 64:
@@ -266,21 +295,22 @@ def test_shuffled_is_a_permutation(count):
 
 def test_the_shuffle_is_uniform():
     """Where place 0 goes, over many keys: every one of 10 examples about equally often."""
-    keys = jax.random.split(jax.random.key(1), 5000)
-    counts = np.bincount(np.asarray(jax.vmap(lambda key: shuffled(key, jnp.asarray(0), 10))(keys)), minlength=10)
+    each = jax.jit(lambda key: jax.vmap(lambda key: shuffled(key, jnp.int32(0), 10))(jax.random.split(key, 5000)))
+    counts = np.bincount(np.asarray(each(jax.random.key(1))), minlength=10)
     assert np.sum((counts - 500) ** 2 / 500) < 27.9  # chi-square with 9 degrees of freedom, p = .001
 
 
 def stored(count):
     """A task whose stored example n is the number n."""
-    examples = Examples(jnp.arange(count), jnp.arange(5), lambda n: Batch(n[None, :, None], n, jnp.ones(n.shape)))
+    examples = Examples(np.arange(count), np.arange(5), lambda n: Batch(n[None, :, None], n, jnp.ones(n.shape)))
     error = lambda outputs, batch: jnp.mean(batch.targets * batch.mask) * len(batch.mask) / jnp.sum(batch.mask)  # noqa: E731
     return Task(None, error, error, None, 1, 1, 0.0, "last", examples=examples)
 
 
 def test_real_data_is_read_in_epochs():
     task, key = stored(13), jax.random.key(0)
-    seen = [train_batch(task, task.examples.train, key, jnp.asarray(k), 4).targets for k in range(9)]
+    batch = lambda train, k: train_batch(task, train, key, k, 4).targets  # noqa: E731
+    seen = np.asarray(jax.jit(jax.vmap(batch, (None, 0)))(task.examples.train, np.arange(9)))
     for epoch in range(3):
         assert len(set(np.concatenate(seen[3 * epoch : 3 * epoch + 3]).tolist())) == 12
     assert not np.array_equal(np.concatenate(seen[:3]), np.concatenate(seen[3:6]))
@@ -292,22 +322,35 @@ def test_evaluation_reads_the_whole_test_split():
     from seqjax.types import Model
 
     model = Model(None, lambda params, inputs, lengths: (inputs[0], ()), None, None, None)
-    run = blank(jnp.asarray(0), jnp.asarray(0.1), jnp.asarray(True))
-    for eval_size in (1, 2, 5, 1000):
-        assert evaluate(stored(3), model, run, jnp.arange(5), eval_size)["loss"] == 2.0
+    run = jax.jit(blank)(0, 0.1, True)
+    sizes = (1, 2, 5, 1000)
+    each = jax.jit(lambda test: [evaluate(stored(3), model, run, test, size)["loss"] for size in sizes])
+    assert each(np.arange(5)) == [2.0] * 4
 
 
 def test_optimizers_by_spec():
-    params, grads = jnp.zeros(2), jnp.array([3.0, 4.0])
+    params, grads = np.zeros(2, np.float32), np.array([3.0, 4.0], np.float32)
+
+    def updates(steps, *options):
+        """What so many steps with the same gradient add."""
+        optimizer = make_optimizer(*options)(0.1)
+
+        @jax.jit
+        def run(grads):
+            state, found = optimizer.init(params), []
+            for _ in range(steps):
+                each, state = optimizer.update(grads, state)
+                found.append(each)
+            return found
+
+        return run(grads)
+
     for clip_norm, clip_value, wanted in ((None, None, [3, 4]), (1.0, None, [0.6, 0.8]), (None, 3.5, [3, 3.5])):
-        optimizer = make_optimizer("sgd", None, clip_norm, clip_value)(0.1)
-        updates, _ = optimizer.update(grads, optimizer.init(params))
-        np.testing.assert_allclose(updates, -0.1 * np.array(wanted), rtol=1e-6)
-    optimizer = make_optimizer("sgd", "cosine_decay_schedule(decay_steps=2)", None, None)(0.1)
-    state = optimizer.init(params)
-    for factor in (1.0, 0.5, 0.0):
-        updates, state = optimizer.update(grads, state)
-        np.testing.assert_allclose(updates, -0.1 * factor * grads, atol=1e-7)
+        np.testing.assert_allclose(
+            updates(1, "sgd", None, clip_norm, clip_value)[0], -0.1 * np.array(wanted), rtol=1e-6
+        )
+    found = updates(3, "sgd", "cosine_decay_schedule(decay_steps=2)", None, None)
+    np.testing.assert_allclose(found, -0.1 * np.outer([1.0, 0.5, 0.0], grads), atol=1e-7)
 
 
 @pytest.mark.parametrize(

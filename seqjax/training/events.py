@@ -6,7 +6,9 @@ import contextlib
 import math
 import os
 import socket
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ class Events:
 
     def __init__(self, directory: Path, names: list[str], purge: int | None) -> None:
         """Open a file for each name; TensorBoard hides what earlier files tell of the step `purge` and later."""
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.record_writer import RecordWriter
+        with _without_pytorch():
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+            from tensorboardX.record_writer import RecordWriter
 
         now, self._files = time.time(), []
         for name in names:
@@ -58,3 +61,16 @@ class Events:
         with contextlib.ExitStack() as stack:  # each, also where another cannot be
             for file in self._files:
                 stack.callback(file.close)
+
+
+@contextlib.contextmanager
+def _without_pytorch() -> Iterator[None]:
+    """For the import of TensorBoardX, which imports PyTorch where it finds it: seconds, for nothing used here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]

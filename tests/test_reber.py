@@ -1,0 +1,167 @@
+"""Reber's grammar: strings and streams against an acceptor that knows nothing of the sampler."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from drawing import SIZE, SMALLER, draw
+
+from seqjax.tasks.grammar import SYMBOLS, legal_score, next_symbol_loss
+from seqjax.tasks.showing import show
+from seqjax.types import Batch
+
+# An acceptor written from the published drawing, which knows nothing of the sampler
+
+INNER = {  # (node, symbol) -> node; of Reber's graph after its B, nodes as in the drawing from left to right
+    ("start", "T"): "top",
+    ("top", "S"): "top",
+    ("top", "X"): "top right",
+    ("start", "P"): "bottom",
+    ("bottom", "T"): "bottom",
+    ("bottom", "V"): "bottom right",
+    ("top right", "X"): "bottom",
+    ("top right", "S"): "exit",
+    ("bottom right", "P"): "top right",
+    ("bottom right", "V"): "exit",
+}
+
+
+def inner_legal(read):
+    """What may follow a beginning of a Reber string: its symbols; '' where it is whole; None where it is none."""
+    if not read:
+        return "B"
+    node = "start"
+    if read[0] != "B":
+        return None
+    for n, symbol in enumerate(read[1:], 1):
+        if node == "exit":
+            return "" if (symbol, n) == ("E", len(read) - 1) else None
+        if (node, symbol) not in INNER:
+            return None
+        node = INNER[node, symbol]
+    return "E" if node == "exit" else "".join(symbol for place, symbol in INNER if place == node)
+
+
+def legal(read):
+    """What may follow a beginning of an embedded Reber string, as inner_legal."""
+    if not read:
+        return "B"
+    if read[0] != "B" or (len(read) > 1 and read[1] not in "TP"):
+        return None
+    if len(read) == 1:
+        return "TP"
+    for end in range(2, len(read) + 1):
+        inside = inner_legal(read[2:end])
+        if inside is None:
+            return None
+        if inside == "":
+            rest, wanted = read[end:], read[1] + "E"
+            return wanted[len(rest) : len(rest) + 1] if wanted.startswith(rest) else None
+    return inside
+
+
+def spell(tokens):
+    return "".join(SYMBOLS[token] for token in tokens)
+
+
+def test_the_acceptor_knows_strings_from_the_literature():
+    for string in ("BTSSXXTVVE", "BPVVE", "BTXXVPSE", "BPTVPXVVE", "BTSXSE"):
+        assert inner_legal(string) == ""
+        assert legal(f"BT{string}TE") == "" and legal(f"BP{string}PE") == ""
+        assert legal(f"BT{string}PE") is None and legal(f"BT{string}T") == "E"
+    for string in ("BTSSPXSE", "BPTVVB", "BTXXVVSE", "BVVE"):
+        assert inner_legal(string) is None
+
+
+@pytest.mark.parametrize("form", [SMALLER["embedded_reber"], "embedded_reber(longest=9)"])
+def test_every_string_is_of_the_grammar(form):
+    """Each whole string is accepted, and each step's legal symbols are those that the acceptor allows there."""
+    _, batch = draw(form)
+    asked = {}
+    for b, n in enumerate(batch.lengths.tolist()):
+        string = spell([*batch.inputs[:n, b], batch.targets[n - 1, b].argmax()])
+        assert legal(string) == ""
+        assert spell(batch.targets[:n, b].argmax(-1)) == string[1:]
+        np.testing.assert_array_equal(batch.mask[:, b], np.arange(len(batch.mask)) < n)
+        assert not batch.targets[n:, b].any() and not batch.inputs[n:, b].any()
+        for t in range(n):
+            allowed = "".join(symbol for symbol, value in zip(SYMBOLS, batch.targets[t, b]) if value > 0)
+            asked.setdefault(string[: t + 1], set()).add(allowed)
+    assert all(
+        len(found) == 1 and found == {"".join(sorted(legal(read), key=SYMBOLS.index))} for read, found in asked.items()
+    )
+    assert batch.lengths.min() == 8 and (batch.lengths.max() == 8 if "=9" in form else batch.lengths.max() > 20)
+
+
+def test_each_way_of_a_branch_is_as_frequent():
+    """Of the strings that are not cut short: the share of each choice at each node, within five standard errors."""
+    _, batch = draw(SMALLER["continual_reber"])
+    twos = (batch.targets > 0).sum(-1) == 2
+    first = batch.targets.argmax(-1) == (batch.targets > 0).argmax(-1)
+    seen = set()
+    for pair in itertools.combinations(range(7), 2):
+        here = twos & (batch.targets[..., pair[0]] > 0) & (batch.targets[..., pair[1]] > 0)
+        if here.any():
+            seen.add(spell(pair))
+            assert abs(first[here].mean() - 0.5) < 5 * 0.5 / here.sum() ** 0.5
+    assert seen == {"TP", "SX", "TV", "PV"}
+
+
+def test_strings_that_are_bounded_are_those_that_would_have_been_drawn():
+    """The distribution of strings of at most 13 symbols is that of the free grammar, given that length."""
+    _, batch = draw("embedded_reber(longest=13)")
+    strings = [spell([*batch.inputs[:n, b], batch.targets[n - 1, b].argmax()]) for b, n in enumerate(batch.lengths)]
+    chances, begun = {}, {"": 1.0}
+    while begun:
+        for read, chance in list(begun.items()):
+            del begun[read]
+            if legal(read) == "":
+                chances[read] = chance
+            elif len(read) < 13:
+                begun |= {read + symbol: chance / len(legal(read)) for symbol in legal(read)}
+    total = sum(chances.values())
+    assert set(strings) <= set(chances)
+    for string, chance in chances.items():
+        p = chance / total
+        assert abs(strings.count(string) / SIZE - p) < 5 * (p * (1 - p) / SIZE) ** 0.5
+
+
+def test_every_stream_is_strings_of_the_grammar_end_to_end():
+    _, batch = draw(SMALLER["continual_reber"])
+    ended = 0
+    for b in range(300):
+        stream = spell([*batch.inputs[:, b], batch.targets[-1, b].argmax()])
+        read = ""
+        for t, symbol in enumerate(stream):
+            read += symbol
+            assert legal(read) is not None
+            if t < 30:
+                wanted = "B" if legal(read) == "" else legal(read)
+                assert {SYMBOLS[n] for n in np.flatnonzero(batch.targets[t, b])} == set(wanted)
+            if legal(read) == "":
+                read, ended = "", ended + 1
+        assert spell(batch.targets[:, b].argmax(-1)) == stream[1:]
+    assert ended > 300 and batch.lengths is None and batch.mask.all()
+
+
+def test_the_score_of_a_grammar_wants_every_legal_symbol_before_all_others():
+    targets = np.array([[[2, 1, 0]], [[0, 0, 2]]], np.float32)  # [T = 2, B = 1, 3]
+    batch = Batch(np.zeros((2, 1), int), targets, np.ones((2, 1), np.float32))
+    good = np.array([[[0.5, 0.4, 0.3]], [[0, 0, 1]]], np.float32)
+    measure = jax.jit(lambda outputs, batch: (legal_score(outputs, batch), next_symbol_loss(outputs, batch)))
+    for changed, score in [((0, 0, 1, 0.3), 0), ((0, 0, 1, 0.31), 1), ((1, 0, 0, 1.0), 0), ((0, 0, 0, 0.41), 1)]:
+        outputs = good.copy()
+        outputs[changed[:3]] = changed[3]
+        assert measure(outputs, batch)[0] == score
+    hidden = batch._replace(mask=np.array([[1], [0]], np.float32))
+    assert measure(-good * np.array([[[-1]], [[1]]], np.float32), hidden)[0] == 1
+    expected = np.log(np.exp(good).sum(-1))[:, 0] - [0.5, 1]
+    assert float(measure(good, batch)[1]) == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_a_string_is_shown_as_it_is():
+    task, batch = draw(SMALLER["embedded_reber"])
+    n = int(batch.lengths[0])
+    read, comes, _ = (line.split()[1:] for line in show(task, batch, 0).split("\n"))
+    assert "".join(read) == spell(batch.inputs[:n, 0]) and comes[:-1] == read[1:] and comes[-1] == "E"
