@@ -65,7 +65,7 @@ def test_attention_is_that_of_a_loop(kind, float64):
 
 def table_step(seed, symbols=V):
     """A step whose logits depend on the token, on the number of steps taken, on the memory and on a hidden sum."""
-    tables = noise(seed, 50, symbols, symbols) * 1.5
+    tables = jnp.asarray(noise(seed, 50, symbols, symbols) * 1.5)
 
     def step(memory, state, token):
         number, total = state
