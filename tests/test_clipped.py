@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise
+from contract import noise, shaped
 
 from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
 from seqjax.cells.clipped import clip_steps
@@ -16,8 +16,7 @@ from seqjax.unroll import recording
 def begin(form, steps=6, batch=3):
     """A cell, parameters without a zero in them, and inputs [T, B, 2]."""
     cell = spec.build(form, [cells], Cell)
-    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: cell.init(jax.random.key(0), 2)))
-    params = jax.tree.unflatten(tree, [0.7 * noise(seed, *leaf.shape) for seed, leaf in enumerate(leaves)])
+    params = shaped(lambda key: cell.init(key, 2), 0.7)
     return cell, params, noise(99, steps, batch, 2)
 
 

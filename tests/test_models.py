@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import close, equal, noise, random_carry, random_params
+from contract import close, equal, noise, random_carry, random_params, shaped
 
 from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
@@ -14,19 +14,22 @@ from seqjax.cells.rnn import RNNParams, rnn
 from seqjax.models import sequence_model
 
 T, B, D, H, OUT = 6, 3, 2, 4, 5
-LENGTHS = jnp.array([6, 1, 4])
+LENGTHS = np.array([6, 1, 4])
 LSTM = lstm(H)
 TIGHT = 2e-6
-run = jax.jit(unroll, static_argnames=("cell", "reverse"))
+compiled = jax.jit(unroll, static_argnames=("cell", "reverse"))
+
+
+def run(*args, **options):
+    """`unroll` compiled, its answer in NumPy."""
+    return jax.tree.map(np.asarray, compiled(*args, **options))
 
 
 def built(cell=LSTM, input_size=D, **options):
     """A model, its `apply` compiled, and parameters without zeros."""
     model = sequence_model(cell, input_size, OUT, **options)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    leaves, tree = jax.tree.flatten(shapes)
-    params = jax.tree.unflatten(tree, [0.4 * noise(n, *leaf.shape) for n, leaf in enumerate(leaves)])
-    return model, jax.jit(model.apply), params
+    params, apply = shaped(model.init, 0.4), jax.jit(model.apply)
+    return model, lambda *args, **given: jax.tree.map(np.asarray, apply(*args, **given)), params
 
 
 def head(params, ys):
@@ -39,7 +42,7 @@ def both_ways(params, xs, lengths):
     """A layer of two directions, by hand."""
     forward, backward = params
     one = run(LSTM, forward, xs, lengths=lengths)[1]
-    return jnp.concatenate([one, run(LSTM, backward, xs, lengths=lengths, reverse=True)[1]], -1)
+    return np.concatenate([one, run(LSTM, backward, xs, lengths=lengths, reverse=True)[1]], -1)
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "padded"])
@@ -73,7 +76,7 @@ def test_the_last_readout_is_at_the_last_valid_step_and_read_backwards_at_the_fi
         alone = xs[:length, b : b + 1]
         if bidirectional:
             ys = both_ways(params["layer_0"], alone, None)
-            read = jnp.concatenate([ys[-1, 0, :H], ys[0, 0, H:]])  # each way's own last step
+            read = np.concatenate([ys[-1, 0, :H], ys[0, 0, H:]])  # each way's own last step
         else:
             read = run(LSTM, params["layer_0"][0], alone)[1][-1, 0]
         close(outputs[b], head(params, read), TIGHT)
@@ -82,34 +85,34 @@ def test_the_last_readout_is_at_the_last_valid_step_and_read_backwards_at_the_fi
 @pytest.mark.parametrize("readout", ["every", "last"])
 def test_padding_is_invisible(readout):
     """In the answers that count and in every gradient, whatever the padding holds."""
-    _, apply, params = built(layers=2, bidirectional=True, readout=readout)
-    valid = (jnp.arange(T)[:, None] < LENGTHS)[..., None]
-    clean = jnp.where(valid, noise(1, T, B, D), 0)
+    model, apply, params = built(layers=2, bidirectional=True, readout=readout)
+    valid = (np.arange(T)[:, None] < LENGTHS)[..., None]
+    clean = np.where(valid, noise(1, T, B, D), 0)
 
     @jax.jit
     def answers(params, xs):
         def loss(params, xs):
-            outputs, carry = apply(params, xs, LENGTHS)
+            outputs, carry = model.apply(params, xs, LENGTHS)
             outputs = jnp.where(valid, outputs, 0) if readout == "every" else outputs
             return jnp.sum(jnp.sin(outputs)), (outputs, carry)
 
         return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, xs)
 
-    expected = answers(params, clean)
-    for garbage in (jnp.nan, jnp.inf, 1e30):
-        equal(answers(params, jnp.where(valid, clean, garbage)), expected)
-    assert not jnp.where(valid, 0, expected[1][1]).any()
-    longer = jnp.concatenate([clean, jnp.full((2, B, D), jnp.nan)])
+    expected = jax.tree.map(np.asarray, answers(params, clean))
+    for garbage in (np.nan, np.inf, 1e30):
+        equal(answers(params, np.where(valid, clean, np.float32(garbage))), expected)
+    assert not np.where(valid, 0, expected[1][1]).any()
+    longer = np.concatenate([clean, np.full((2, B, D), np.nan, np.float32)])
     outputs = apply(params, longer, LENGTHS)[0]
-    close(jnp.where(valid, outputs[:T], 0) if readout == "every" else outputs, expected[0][1][0], TIGHT)
+    close(np.where(valid, outputs[:T], 0) if readout == "every" else outputs, expected[0][1][0], TIGHT)
 
 
 def test_tokens_are_one_hot_vectors_or_a_learned_embedding():
-    tokens = jnp.array([[0, 1, 6], [3, 3, 2]])
+    tokens = np.array([[0, 1, 6], [3, 3, 2]])
     model, apply, params = built(input_size=7, tokens=True)
     assert params["layer_0"][0].w_x.shape == (7, 4 * H)
-    equal(model.encode(params, tokens), jnp.eye(7)[tokens])
-    ys = run(LSTM, params["layer_0"][0], jnp.eye(7)[tokens])[1]
+    equal(model.encode(params, tokens), np.eye(7)[tokens])
+    ys = run(LSTM, params["layer_0"][0], np.eye(7)[tokens])[1]
     close(apply(params, tokens)[0], head(params, ys), TIGHT)
 
     model, apply, params = built(input_size=7, tokens=True, embedding=3)
@@ -128,22 +131,24 @@ def test_vectors_pass_as_they_are():
 
 def test_dropout_is_between_layers_and_only_with_a_key():
     _, apply, params = built(layers=2, dropout=0.5)
-    _, plain, _ = built(layers=2)
+    _, without, _ = built(layers=2)
     xs = noise(1, T, B, D)
-    equal(apply(params, xs), plain(params, xs))
+    plain = without(params, xs)
+    equal(apply(params, xs), plain)
     one, again, other = (apply(params, xs, dropout_key=jax.random.key(seed)) for seed in (0, 0, 1))
     equal(one, again)
-    assert (one[0] != other[0]).any() and (one[0] != plain(params, xs)[0]).any()
-    equal(one[1][0], plain(params, xs)[1][0])  # the first layer knows nothing of it
+    assert (one[0] != other[0]).any() and (one[0] != plain[0]).any()
+    equal(one[1][0], plain[1][0])  # the first layer knows nothing of it
 
 
 def test_dropout_drops_its_share_and_scales_the_rest():
     """Two layers that hand on what they read, the second without memory: what is seen is what was kept."""
     model = sequence_model(rnn(1, activation="identity"), 1, 1, layers=2, dropout=0.25)
-    copy = RNNParams(jnp.ones((1, 1)), jnp.zeros((1, 1)), jnp.zeros(1))
-    shown = {"head": {"kernel": jnp.ones((1, 1)), "bias": jnp.zeros(1)}}
+    copy = RNNParams(np.ones((1, 1)), np.zeros((1, 1)), np.zeros(1))
+    shown = {"head": {"kernel": np.ones((1, 1)), "bias": np.zeros(1)}}
     params = {"layer_0": (copy,), "layer_1": (copy,), "around": shown}
-    outputs, _ = model.apply(params, jnp.ones((200, 50, 1)), dropout_key=jax.random.key(0))
+    apply = jax.jit(lambda params, xs, key: model.apply(params, xs, dropout_key=key)[0])
+    outputs = apply(params, np.ones((200, 50, 1)), jax.random.key(0))
     kept = np.asarray(outputs) > 0
     np.testing.assert_allclose(np.asarray(outputs)[kept], 1 / 0.75, rtol=1e-6)
     assert abs(kept.mean() - 0.75) < 5 * (0.75 * 0.25 / kept.size) ** 0.5
@@ -157,7 +162,7 @@ def test_carries_continue_a_stack(cell):
     whole, end = apply(params, xs)
     first, carry = apply(params, xs[:2])
     second, again = apply(params, xs[2:], carry=carry)
-    close((jnp.concatenate([first, second]), again), (whole, end), TIGHT)
+    close((np.concatenate([first, second]), again), (whole, end), TIGHT)
 
 
 def test_layers_tell_how_a_model_is_made():
@@ -181,19 +186,18 @@ def test_every_layer_and_direction_begins_with_its_own_weights():
 
 def test_nudges_reach_the_layer_and_the_direction_they_are_for(float64):
     """A push of one place is the push of that unroll alone, and its gradient the finite difference."""
-    model, apply, params = built(layers=2, bidirectional=True)
+    model, _, params = built(layers=2, bidirectional=True)
     xs, lengths = noise(1, T, B, D), LENGTHS
-    wide = jnp.zeros((T, B, 2 * H))
+    wide = np.zeros((T, B, 2 * H))
     zeros = tuple(
         tuple(zero_nudge(way.cell, way.params, xs if depth == 0 else wide) for way in layer)
         for depth, layer in enumerate(model.layers(params))
     )
 
-    @jax.jit
     def loss(nudge):
-        return jnp.sum(jnp.sin(apply(params, xs, lengths, nudge=nudge)[0]))
+        return jnp.sum(jnp.sin(model.apply(params, xs, lengths, nudge=nudge)[0]))
 
-    slopes = jax.jit(jax.grad(loss))(zeros)
+    value, slopes = jax.jit(loss), jax.tree.map(np.asarray, jax.jit(jax.grad(loss))(zeros))
     for depth in range(2):
         for way in range(2):
             leaf = slopes[depth][way].c
@@ -202,19 +206,20 @@ def test_nudges_reach_the_layer_and_the_direction_they_are_for(float64):
             def pushed(by, place=(depth, way)):
                 """The loss where one number of one nudge is not zero."""
                 nudge = [list(layer) for layer in zeros]
-                zero = nudge[place[0]][place[1]]
-                nudge[place[0]][place[1]] = zero._replace(c=zero.c.at[2, 0, 1].set(by))
-                return loss(tuple(map(tuple, nudge)))
+                c = np.zeros((T, B, H))
+                c[2, 0, 1] = by
+                nudge[place[0]][place[1]] = nudge[place[0]][place[1]]._replace(c=c)
+                return value(tuple(map(tuple, nudge)))
 
             np.testing.assert_allclose((pushed(1e-5) - pushed(-1e-5)) / 2e-5, leaf[2, 0, 1], rtol=1e-7)
 
 
 def test_models_of_many_seeds_by_vmap():
-    _, apply, params = built(gru(H), layers=2, readout="last")
+    model, apply, params = built(gru(H), layers=2, readout="last")
     seeds = [jax.tree.map(lambda leaf, scale=scale: scale * leaf, params) for scale in (0.5, 1.0, 1.5)]
-    many = jax.jit(jax.vmap(apply, (0, None, None)))(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds), noise(1, T, B, D), LENGTHS
-    )
+    together = jax.tree.map(lambda *leaves: np.stack(leaves), *seeds)
+    many = jax.jit(jax.vmap(model.apply, (0, None, None)))(together, noise(1, T, B, D), LENGTHS)
+    many = jax.tree.map(np.asarray, many)
     for number, alone in enumerate(seeds):
         close(apply(alone, noise(1, T, B, D), LENGTHS), jax.tree.map(lambda leaf, n=number: leaf[n], many), TIGHT)
 

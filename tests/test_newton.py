@@ -22,7 +22,7 @@ plain = jax.jit(unroll, static_argnums=0)
 def drawn(cell, steps, dtype=jnp.float64):
     """Parameters, inputs [steps, B, D], a carry, a nudge."""
     params, xs = random_params(cell, dtype, D), noise(1, steps, B, D).astype(dtype)
-    nudge = jax.tree.map(lambda leaf: 0.1 * noise(3, *leaf.shape).astype(dtype), zero_nudge(cell, params, xs))
+    nudge = jax.tree.map(lambda leaf: (0.1 * noise(3, *leaf.shape)).astype(dtype), zero_nudge(cell, params, xs))
     return params, xs, random_carry(cell, params, B), nudge
 
 

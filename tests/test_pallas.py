@@ -23,7 +23,7 @@ jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_lev
 def point(dtype=jnp.float64, batch=(B,), seed=0):
     """Parameters, inputs, a carry and a nudge, none of them zero."""
     params, xs = random_params(LSTM, dtype, D, seed), noise(1, T, *batch, D).astype(dtype)
-    nudge = jax.tree.map(lambda leaf: 0.1 * noise(3, *leaf.shape).astype(dtype), zero_nudge(LSTM, params, xs))
+    nudge = jax.tree.map(lambda leaf: (0.1 * noise(3, *leaf.shape)).astype(dtype), zero_nudge(LSTM, params, xs))
     return params, xs, random_carry(LSTM, params, *batch), nudge
 
 

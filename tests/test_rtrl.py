@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise
+from contract import noise, shaped
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.rtrl import rtrl, rtrl_start, rtrl_step
@@ -14,8 +14,7 @@ from seqjax.gradients.truncation import truncation_bias
 def begin(form, steps=6, batch=2):
     """A cell, parameters without a zero in them, inputs [T, B, 2] and targets [T, B, H]."""
     cell = spec.build(form, [cells], Cell)
-    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: cell.init(jax.random.key(0), 2)))
-    params = jax.tree.unflatten(tree, [0.7 * noise(seed, *leaf.shape) for seed, leaf in enumerate(leaves)])
+    params = shaped(lambda key: cell.init(key, 2), 0.7)
     return cell, params, noise(99, steps, batch, 2), noise(98, steps, batch, 3)
 
 
