@@ -42,6 +42,8 @@ HOMES = {
     "matplotlib": ["seqjax.report"],
     "sacrebleu": ["seqjax.data"],
     "seqeval": ["seqjax.data"],
+    "mido": ["seqjax.data"],
+    "scipy": ["seqjax.data"],
     "hmmlearn": [],
     "torch": [],
     "hypothesis": [],

@@ -1,0 +1,123 @@
+"""Sequences of vectors: gestures with a label, forecasts of a table, and what in them is refused."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from seqjax import UserError
+from seqjax.data.forecast import forecast
+from seqjax.data.gesture import gesture, moved
+
+
+def movements(folder, **changed):
+    folder.mkdir()
+    rows = [{"x": [[0, 1], [2, 1]], "label": 10}, {"x": [[4, 1], [4, 1], [6, 1]], "label": 9}]
+    test = [{"x": [[1, 1]], "label": 9} | changed]
+    for name, part in (("train", rows), ("test", test)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    return str(folder)
+
+
+def test_gestures_of_differing_lengths(tmp_path):
+    task = gesture(movements(tmp_path / "d"))
+    train = jax.device_get(task.examples.train)
+    assert (task.input_size, task.output_size, task.baseline) == (4, 2, pytest.approx(math.log(2)))
+    assert train.steps.tolist() == [2, 3] and train.labels.tolist() == [1, 0]  # 9 comes before 10
+    every = np.concatenate([train.vectors[0, :2], train.vectors[1]])
+    by_hand = np.array([[0, 0], [2, 2], [4, 0], [4, 0], [6, 2]], float)
+    np.testing.assert_allclose(every[:, [0, 2]], (by_hand - by_hand.mean(0)) / by_hand.std(0), rtol=1e-5)
+    assert not every[:, [1, 3]].any() and not train.vectors[0, 2].any()
+    assert gesture(movements(tmp_path / "e"), velocity=False).input_size == 2
+    batch = jax.device_get(task.examples.batch(task.examples.test))
+    assert batch.inputs.shape == (1, 1, 4) and task.spell(batch, batch.targets, 0) == ["9"]
+
+
+def test_differences_stand_beside_the_positions():
+    np.testing.assert_array_equal(moved(np.array([[1.0], [4.0], [2.0]])), [[1, 0], [4, 3], [2, -2]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"x": []}, r"row 0 of column 'x' of split 'test' holds an array \[0, 1\]"),
+        ({"x": None}, "row 0 .* holds an array|row 0 .* holds no numbers"),
+        ({"x": [[1, 2], [3]]}, "row 0 .* holds no numbers"),
+        ({"x": [[1, None]]}, "row 0 .* holds a number that is not finite at step 0"),
+        (
+            {"label": 8},
+            "row 0 of column 'label' of split 'test' holds '8', which no row to train on has; labels: 9, 10",
+        ),
+        ({"label": None}, "row 0 .* holds None; expected a whole number or a text"),
+    ],
+)
+def test_bad_gestures(changed, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        gesture(movements(tmp_path / "d", **changed))
+
+
+SIZES = {"window": 3, "horizon": 2, "train_rows": 10, "validation_rows": 4, "test_rows": 5}
+
+
+def rows_of(folder, values, name="table.csv"):
+    path = folder / name
+    lines = [f"day {n},{a},{b}" for n, (a, b) in enumerate(values)]
+    path.write_text("\n".join(["date,a,b", *lines]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_forecasts_are_of_the_rows_that_follow(tmp_path, relative):
+    values = np.random.default_rng(0).normal(size=(20, 2)).round(3)
+    task = forecast(rows_of(tmp_path, values), **SIZES, relative=relative)
+    scaled = (values - values[:10].mean(0)) / values[:10].std(0)
+    assert task.examples.train.row.tolist() == list(range(6))
+    assert task.examples.test.row.tolist() == list(
+        range(11, 15)
+    )  # what is said begins with row 14, the first of the test
+    batch = jax.device_get(task.examples.batch(task.examples.test))
+    for n, start in enumerate(range(11, 15)):
+        read, asked = scaled[start : start + 3], scaled[start + 3 : start + 5]
+        level = read[-1] if relative else 0
+        np.testing.assert_allclose(batch.inputs[:, n], read - level, atol=1e-5)
+        np.testing.assert_allclose(batch.targets[n], (asked - level).ravel(), atol=1e-5)
+    asked = np.stack([scaled[start + 3 : start + 5] for start in range(11, 15)])
+    assert task.baseline == pytest.approx(np.mean(asked**2), rel=1e-4)
+    last = np.stack([scaled[start + 2] for start in range(11, 15)])[:, None]
+    assert task.peers == {"last value": pytest.approx(np.mean((asked - last) ** 2), rel=1e-4)}
+    outputs = np.zeros_like(batch.targets)
+    by_hand = batch.targets if relative else asked.reshape(4, -1)
+    assert float(task.loss(outputs, batch)) == pytest.approx(np.mean(by_hand**2), rel=1e-4)
+    assert float(task.score(outputs, batch)) == pytest.approx(np.mean(np.abs(by_hand)), rel=1e-4)
+
+
+def test_a_season_before_is_known_exactly(tmp_path):
+    """A table that repeats itself every 24 rows is said without an error by the rows of the day before."""
+    day = np.random.default_rng(1).normal(size=(24, 2))
+    sizes = {"window": 30, "horizon": 30, "train_rows": 96, "validation_rows": 0, "test_rows": 60}
+    task = forecast(rows_of(tmp_path, np.tile(day, (7, 1))), **sizes)
+    assert task.peers["one season before"] == pytest.approx(0, abs=1e-9) and task.peers["last value"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"columns": "a,c"}, r"columns \(c\)='c'"),
+        ({"columns": "date"}, "column 'date' .* holds values that are no numbers"),
+        ({"window": 0}, "window=0"),
+        ({"test_rows": 50}, "has 20 rows, fewer than train_rows=10"),
+        ({"horizon": 9}, "longer than the 5 rows of the test part|longer than the"),
+    ],
+)
+def test_bad_forecasts(changed, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        forecast(rows_of(tmp_path, np.ones((20, 2))), **(SIZES | changed))
+
+
+def test_a_hole_in_a_table_is_named_by_its_row(tmp_path):
+    values = np.ones((20, 2)).tolist()
+    values[7][1] = "nan"
+    with pytest.raises(UserError, match=r"row 7 of column 'b' .* holds nan; expected a finite number \(1 such rows\)"):
+        forecast(rows_of(tmp_path, values), **SIZES)
