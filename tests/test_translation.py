@@ -68,6 +68,7 @@ def test_bad_pairs_are_told_by_their_number(tmp_path):
 def test_a_translator_is_trained_and_then_answers(tmp_path, capsys):
     """Two steps with dropout and a teacher who gives less and less; then the test split, and a text typed."""
     from experiments import predict
+    from experiments.samples import sample
     from seqjax.training import Config, prepare, train
     from seqjax.training.prediction import restore
 
@@ -94,3 +95,5 @@ def test_a_translator_is_trained_and_then_answers(tmp_path, capsys):
     with pytest.raises(UserError, match="writes no sequence"):
         prepare(Config(cell="rnn(hidden=3)", task="adding", teacher_forcing="constant_schedule(value=0.5)"))
     assert restore(tmp_path / "run")[0].config == config
+    shown = sample(*restore(tmp_path / "run"))
+    assert shown.words.count("source   ") == 3 and [figure.name for figure in shown.figures] == ["attention"]
