@@ -10,6 +10,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from logging import getLogger
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from experiments.room import lacking
 from seqjax import UserError
+from seqjax.data.streamed import REFUSED
 from seqjax.training import Config, processes
 from seqjax.training.mesh import read_mesh
 from seqjax.training.signals import EXIT_STATUS, Preempted
@@ -173,12 +175,14 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        lack = lacking(error)
+        lack, remedy = lacking(error), "once there is room"
+        if lack is None and REFUSED:
+            lack, remedy = str(REFUSED[-1]), "once the data are put right"
         if processes.several():
             processes.leave(error, lack)
         if lack is None:
             raise
-        advice = "what was written before is whole; once there is room, the same --workdir with --resume goes on"
+        advice = f"what was written before is whole; {remedy}, the same --workdir with --resume goes on"
         print(f"error: {lack}; {advice}", file=sys.stderr)
         return 2
     finally:
@@ -243,6 +247,7 @@ def set_up_jax(several_runs: bool) -> None:
     environment makes it so many devices, whatever the cores.
     """
     logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of errors that it raises too
+    getLogger("jax._src.callback").setLevel("CRITICAL")  # as does JAX of a bad row, which is told in one line
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_training import SMALL, stored
 
+from experiments import train as script
 from seqjax.data import streamed
 from seqjax.data.penn_treebank import penn_treebank
 from seqjax.data.pixel_images import pixel_images
@@ -121,3 +122,17 @@ def test_training_from_disk_is_training_from_memory(tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     runs = [json.loads((tmp_path / name / "result.json").read_text())["runs"] for name in ("run", "whole")]
     assert runs[0] == runs[1]
+
+
+def test_a_bad_row_that_is_found_while_training_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(streamed, "REFUSED", refused := [])
+    monkeypatch.setattr("experiments.command_line.REFUSED", refused)
+    rows = [{"image": [[0, 1], [2, 3]], "label": n % 2} for n in range(6)]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        rows[5]["image"] = [[0, 300], [2, 3]]
+    flags = ["--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=6", "--probe_size=2", "--cell=rnn(hidden=2)"]
+    task = f"--task=pixel_images(data='{tmp_path}', stream=True)"
+    assert script.main([task, *flags, f"--workdir={tmp_path / 'run'}"]) == 2
+    said = capsys.readouterr().err
+    assert "error: data=" in said and "holds 300; expected whole numbers from 0 to 255; what was written" in said

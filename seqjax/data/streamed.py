@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from seqjax.types import Array, PyTree
+from seqjax.types import Array, PyTree, UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STREAMED_FROM = 2**27  # bytes of a split as Arrow stores it
 AHEAD = 64  # batches that are kept ready at most: one for every run that is trained, and few for those that ended
 READERS = 2  # threads
+REFUSED: list[UserError] = []  # what was wrong with rows found while a program ran; JAX tells it as an error of its own
 
 
 @jax.tree_util.register_static
@@ -53,7 +54,11 @@ class Streamed:
                 self._ahead[following.tobytes()] = self._pool.submit(self.read, following.ravel())
             while len(self._ahead) > AHEAD:
                 self._ahead.popitem(last=False)[1].cancel()
-        rows = self.read(numbers.ravel()) if here is None else here.result()
+        try:
+            rows = self.read(numbers.ravel()) if here is None else here.result()
+        except UserError as error:
+            REFUSED.append(error)
+            raise
         return jax.tree.map(lambda leaf: leaf.reshape(*numbers.shape, *leaf.shape[1:]), rows)
 
 
