@@ -25,7 +25,7 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "prompt", None, "what it begins with, as the task reads it [its own first choice]", flag_values=FLAGS
 )
-flags.DEFINE_integer("steps", 200, "steps to write", flag_values=FLAGS)
+flags.DEFINE_integer("steps", None, "steps to write [as many as the task suggests]", flag_values=FLAGS)
 flags.DEFINE_float("temperature", 1.0, "below 1 the likely is likelier still", flag_values=FLAGS)
 flags.DEFINE_integer("top_k", None, "draw from the k most likely alone", flag_values=FLAGS)
 flags.DEFINE_float("top_p", None, "draw from the fewest whose chances add up to p", flag_values=FLAGS)
@@ -50,7 +50,7 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
     prepared, params = restore(Path(directory), values.run)
     task, spec = prepared.task.continuation, prepared.config.task
     if task is None:
-        raise UserError(f"--task={spec!r} is not one that writes on; char_lm, word_lm, piano_rolls and gesture are")
+        raise UserError(f"--task={spec!r} is not one that writes on; char_lm, word_lm, piano_rolls and drawing are")
     if prepared.config.bidirectional:
         raise UserError(
             f"{directory!r} was trained with --bidirectional: it cannot write on, as it reads what is to come"
@@ -68,7 +68,7 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
         return narrowed(logits / values.temperature, values.top_k, values.top_p)
 
     draw = functools.partial(task.draw, narrow=narrow)
-    write = jax.jit(lambda *given: continued(prepared.model, *given, values.steps, draw))
+    write = jax.jit(lambda *given: continued(prepared.model, *given, values.steps or task.steps, draw))
     written = np.asarray(write(params, jax.random.key(values.seed), prompt))
     for number in range(values.samples):
         one = written[:, number]

@@ -16,7 +16,6 @@ from seqjax.training.prediction import answers
 from seqjax.training.preparing import Prepared
 from seqjax.types import Array, Batch, Pair, PyTree, Task
 
-WRITTEN = 200  # steps
 TEMPERATURE = 0.8
 
 
@@ -63,13 +62,17 @@ def said(task: Task, batch: Batch, given: Array, number: int) -> str:
 
 
 def _written(prepared: Prepared, params: PyTree) -> Sample:
-    """From the task's own beginning, at a temperature a little below 1."""
+    """From the task's own beginning, or from every one there is, at a temperature a little below 1."""
     way = prepared.eval_task.continuation
-    prompt, draw = way.prompt(None), functools.partial(way.draw, narrow=lambda x: narrowed(x / TEMPERATURE, None, None))
-    write = jax.jit(lambda *given: continued(prepared.model, *given, WRITTEN, draw))
-    one = np.asarray(write(params, jax.random.key(0), prompt))[:, 0]
-    figures = (pictures.score(one, len(prompt)),) if way.ending == ".mid" else ()
-    return Sample("" if figures else way.spell(one), figures)
+    prompt = np.concatenate([way.prompt(each) for each in way.prompts or (None,)], 1)
+    draw = functools.partial(way.draw, narrow=lambda x: narrowed(x / TEMPERATURE, None, None))
+    write = jax.jit(lambda *given: continued(prepared.model, *given, way.steps, draw))
+    written = np.asarray(write(params, jax.random.key(0), prompt))
+    if way.ending == ".mid":
+        return Sample("", (pictures.score(written[:, 0], len(prompt)),))
+    if way.prompts:
+        return Sample("", (pictures.drawings(way.prompts, written[1:, :, len(way.prompts) :]),))
+    return Sample(way.spell(written[:, 0]))
 
 
 def _forecast(prepared: Prepared, params: PyTree) -> Sample:

@@ -87,6 +87,8 @@ class Continuation(NamedTuple):
     spell:  inputs of one sequence [T, ...] -> text that a person can read
     ending: of the files that `file` makes, as '.mid'; '' where there are none
     file:   inputs of one sequence [T, ...] -> the bytes of such a file
+    steps:  how many to write where nothing else is said
+    prompts: all that `prompt` takes, where they can be counted
     """
 
     prompt: Callable[[str | None], Array]
@@ -94,6 +96,8 @@ class Continuation(NamedTuple):
     spell: Callable[[Array], str]
     ending: str = ""
     file: Callable[[Array], bytes] | None = None
+    steps: int = 200
+    prompts: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):

@@ -76,3 +76,21 @@ def score(frames: np.ndarray, given: int) -> Figure:
         return Figure(
             "score", "A piece that was written", "Pale: the prompt. Dark: what the network added.", png(figure)
         )
+
+
+def drawings(names: Sequence[str], drawn: np.ndarray) -> Figure:
+    """What was drawn for each label [T, N, D]: of two numbers a step a path, of more an image of T rows."""
+    with canvas(9, 1.8 * -(-len(names) // 5)) as figure:
+        for number, (name, axes) in enumerate(zip(names, panels(figure, len(names), 5))):
+            one = drawn[:, number]
+            if one.shape[1] == 2:
+                axes.plot(one[:, 0], one[:, 1], color=PALETTE[0], linewidth=1.5)
+                axes.plot(one[0, 0], one[0, 1], "o", color=PALETTE[1], markersize=4)
+            else:
+                axes.imshow(one, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(name, fontsize=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(False)
+        words = "Each from its label alone; a path begins at the dot, an image at its upper row."
+        return Figure("drawings", "Drawn by the network", words, png(figure))
