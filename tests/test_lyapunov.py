@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contract import begin, noise
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.jacobians import step_jacobians
@@ -15,7 +16,7 @@ from seqjax.unroll import recording
 
 def a_map(function, start):
     """A map s -> function(s) as a Cell that does not look at its input."""
-    start = jnp.asarray(start)
+    start = np.asarray(start)
 
     def step(params, s, x):
         s = function(s)
@@ -26,9 +27,14 @@ def a_map(function, start):
 
 def tape(cell, xs, lengths=None, reverse=False, carry=None):
     cell = spec.build(cell, [cells], Cell) if isinstance(cell, str) else cell
-    params = cell.init(jax.random.key(0), xs.shape[-1])
-    _, (carries, _) = unroll(recording(cell), params, xs, carry, lengths=lengths, reverse=reverse)
-    return Direction(cell, params, reverse), carries, xs
+    params = begin(cell, xs.shape[-1], 0)
+    run = jax.jit(lambda params, xs: unroll(recording(cell), params, xs, carry, lengths=lengths, reverse=reverse))
+    return Direction(cell, params, reverse), jax.tree.map(np.asarray, run(params, xs)[1][0]), xs
+
+
+def exponents(way, carries, xs, lengths=None, **options):
+    """`lyapunov` compiled, its answer in NumPy."""
+    return jax.tree.map(np.asarray, jax.jit(lambda c: lyapunov(way, c, xs, lengths, **options))(carries))
 
 
 def henon(s):
@@ -40,9 +46,9 @@ def henon(s):
 def test_a_linear_map_has_the_logarithms_of_its_eigenvalues(float64):
     """Non-normal, so that its singular values are not its eigenvalues."""
     basis = np.array([[1, 3, -2], [0, 1, 4], [0, 0, 1.0]])
-    matrix = jnp.asarray(basis @ np.diag([1.5, -0.7, 0.2]) @ np.linalg.inv(basis))
-    way, carries, xs = tape(a_map(lambda s: s @ matrix.T, jnp.zeros(3)), jnp.zeros((300, 2, 1)))
-    found = jax.jit(lambda c: lyapunov(way, c, xs, warmup=200))(carries)
+    matrix = basis @ np.diag([1.5, -0.7, 0.2]) @ np.linalg.inv(basis)
+    way, carries, xs = tape(a_map(lambda s: s @ matrix.T, np.zeros(3)), np.zeros((300, 2, 1)))
+    found = exponents(way, carries, xs, warmup=200)
     np.testing.assert_allclose(found.mean, np.log([1.5, 0.7, 0.2]), rtol=1e-10)
     np.testing.assert_allclose(found.exponents, np.broadcast_to(found.mean, (2, 3)), rtol=1e-10)
     assert abs(found.maximal - np.log(np.linalg.norm(matrix, 2))) > 1
@@ -50,15 +56,15 @@ def test_a_linear_map_has_the_logarithms_of_its_eigenvalues(float64):
 
 
 def test_an_orthogonal_map_has_none(float64):
-    way, carries, xs = tape("rnn(hidden=4, activation='identity')", jnp.ones((50, 1, 2)))
-    np.testing.assert_allclose(jax.jit(lambda c: lyapunov(way, c, xs).exponents)(carries), np.zeros((1, 4)), atol=1e-8)
+    way, carries, xs = tape("rnn(hidden=4, activation='identity')", np.ones((50, 1, 2)))
+    np.testing.assert_allclose(exponents(way, carries, xs).exponents, np.zeros((1, 4)), atol=1e-8)
 
 
 def test_the_henon_map(float64):
     """λ_1 = 0.4192 (Sprott 2003), within 4 standard errors; λ_1 + λ_2 = ln 0.3 at every number of steps."""
-    start = jax.random.uniform(jax.random.key(0), (100, 2), minval=0.05, maxval=0.15)
-    way, carries, xs = tape(a_map(henon, [0.1, 0.1]), jnp.zeros((3000, 100, 1)), carry=start)
-    found = jax.jit(lambda c: lyapunov(way, c, xs, warmup=100))(carries)
+    start = np.random.default_rng(0).uniform(0.05, 0.15, (100, 2))
+    way, carries, xs = tape(a_map(henon, [0.1, 0.1]), np.zeros((3000, 100, 1)), carry=start)
+    found = exponents(way, carries, xs, warmup=100)
     error = np.std(found.exponents[:, 0], ddof=1) / 10
     assert error < 1.5e-3
     assert abs(found.maximal - 0.4192) < 4 * error
@@ -67,7 +73,7 @@ def test_the_henon_map(float64):
     np.testing.assert_allclose(found.running[-1], found.mean)
     late, early = (np.abs(found.running[steps, 0] - 0.4192).mean() for steps in (slice(2000, None), slice(101, 200)))
     assert late < early
-    one = jax.jit(lambda c: lyapunov(way, c, xs, k=1, warmup=100))(carries)
+    one = exponents(way, carries, xs, k=1, warmup=100)
     np.testing.assert_allclose(one.maximal, found.maximal, atol=error)
 
 
@@ -76,10 +82,10 @@ def test_the_logistic_map(float64):
 
     It starts from the map's own density, sin²(πu/2) with u uniform, for which each step's mean is ln 2.
     """
-    start = jnp.sin(jnp.pi / 2 * jax.random.uniform(jax.random.key(0), (100, 1))) ** 2
+    start = np.sin(np.pi / 2 * np.random.default_rng(0).uniform(size=(100, 1))) ** 2
     cell = a_map(lambda x: 4 * x * (1 - x), [0.3])
-    way, carries, xs = tape(cell, jnp.zeros((1000, 100, 1)), carry=start)
-    found = jax.jit(lambda c: lyapunov(way, c, xs))(carries)
+    way, carries, xs = tape(cell, np.zeros((1000, 100, 1)), carry=start)
+    found = exponents(way, carries, xs)
     error = np.std(found.exponents, ddof=1) / 10
     assert error < 2e-3
     assert abs(found.maximal - np.log(2)) < 4 * error
@@ -87,57 +93,55 @@ def test_the_logistic_map(float64):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_they_sum_to_the_determinants_and_padding_changes_nothing(float64, reverse):
-    xs, lengths = jax.random.normal(jax.random.key(1), (12, 4, 3)), jnp.array([12, 1, 2, 7])
+    xs, lengths = noise(1, 12, 4, 3), np.array([12, 1, 2, 7])
     way, carries, _ = tape("gru(hidden=3)", xs, lengths, reverse)
-    found = jax.jit(lambda c: lyapunov(way, c, xs, lengths))(carries)
+    found = exponents(way, carries, xs, lengths)
     jacobians = jax.jit(lambda c: step_jacobians(way, c, xs, lengths))(carries)
     _, determinants = np.linalg.slogdet(np.asarray(jacobians))
     np.testing.assert_allclose(found.exponents.sum(-1), determinants.sum(0) / lengths, rtol=1e-10)
-    late = jax.jit(lambda c: lyapunov(way, c, xs, lengths, warmup=2))(carries)
+    late = exponents(way, carries, xs, lengths, warmup=2)
     assert np.isnan(late.exponents[:, 0]).tolist() == [False, True, True, False]
-    np.testing.assert_allclose(late.mean, late.exponents[jnp.array([0, 3])].mean(0), rtol=1e-12)
+    np.testing.assert_allclose(late.mean, late.exponents[[0, 3]].mean(0), rtol=1e-12)
     counted = determinants[:5, 3] if reverse else determinants[2:7, 3]
     np.testing.assert_allclose(late.exponents[3].sum(), counted.mean(), rtol=1e-10)
 
 
 def test_the_leading_ones_are_the_rates_of_the_products_singular_values(float64):
-    xs = jax.random.normal(jax.random.key(1), (400, 1, 2))
-    way, carries, _ = tape("lstm(hidden=3)", xs)
-    rates = jax.jit(lambda c: singular_values(way, c, xs, lags=[400]))(carries).log10[0, 0] * np.log(10) / 400
-    found = jax.jit(lambda c: lyapunov(way, c, xs))(carries)
+    way, carries, xs = tape("lstm(hidden=3)", noise(1, 400, 1, 2))
+    rates = jax.jit(lambda c: singular_values(way, c, xs, lags=[400]).log10[0, 0])(carries) * np.log(10) / 400
+    found = exponents(way, carries, xs)
     np.testing.assert_allclose(found.mean, rates, atol=0.02)
-    few = jax.jit(lambda c: lyapunov(way, c, xs, k=2))(carries)
+    few = exponents(way, carries, xs, k=2)
     np.testing.assert_allclose(few.mean, rates[:2], atol=0.02)
     assert np.all(np.abs(rates[:2]) > 0.1)
 
 
 def test_a_singular_step_is_minus_infinity():
     """Without its output gate an LSTM's h is a function of its c: half of the directions are lost at once."""
-    xs = jax.random.normal(jax.random.key(1), (5, 2, 2))
-    way, carries, _ = tape("lstm(hidden=2, output_gate=False)", xs)
-    found = jax.jit(lambda c: lyapunov(way, c, xs))(carries)
+    found = exponents(*tape("lstm(hidden=2, output_gate=False)", noise(1, 5, 2, 2)))
     assert np.all(np.isfinite(found.exponents[:, :2])) and np.all(found.exponents[:, 2:] == -np.inf)
 
 
 def test_divergence_stays_visible():
-    way, carries, xs = tape(a_map(lambda s: s**2, [2.0]), jnp.zeros((9, 1, 1)))
+    way, carries, xs = tape(a_map(lambda s: s**2, np.float32([2])), np.zeros((9, 1, 1), np.float32))
     assert np.isinf(carries[-1, 0, 0])
-    assert not np.isfinite(lyapunov(way, carries, xs).maximal)
+    assert not np.isfinite(exponents(way, carries, xs).maximal)
 
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_short_sequences(float64, length):
-    way, carries, xs = tape("rnn(hidden=2)", jnp.ones((length, 1, 2)))
-    determinants = np.linalg.slogdet(np.asarray(step_jacobians(way, carries, xs)))[1]
-    np.testing.assert_allclose(lyapunov(way, carries, xs).mean.sum(), determinants.mean(), rtol=1e-10)
+    way, carries, xs = tape("rnn(hidden=2)", np.ones((length, 1, 2)))
+    jacobians = jax.jit(lambda c: step_jacobians(way, c, xs))(carries)
+    determinants = np.linalg.slogdet(np.asarray(jacobians))[1]
+    np.testing.assert_allclose(exponents(way, carries, xs).mean.sum(), determinants.mean(), rtol=1e-10)
 
 
 def test_bad_input():
-    way, carries, xs = tape("rnn(hidden=2)", jnp.ones((3, 1, 2)))
+    way, carries, xs = tape("rnn(hidden=2)", np.ones((3, 1, 2)))
     with pytest.raises(UserError, match="k=3; expected 1 to 2"):
         lyapunov(way, carries, xs, k=3)
     with pytest.raises(UserError, match="warmup=3; expected 0 to 2"):
         lyapunov(way, carries, xs, warmup=3)
-    way, carries, xs = tape(a_map(lambda s: s + 1, [0]), jnp.ones((3, 1, 2)))
+    way, carries, xs = tape(a_map(lambda s: s + 1, [0]), np.ones((3, 1, 2)))
     with pytest.raises(UserError, match="int32; gradients need floating point"):
         lyapunov(way, carries, xs)

@@ -56,14 +56,14 @@ def compare(cell, params, clean, spoiled, start, lengths=None, reverse=False, **
 def with_nan_in_the_padding(lengths, xs, nudge):
     """Of which no value and no gradient is to know."""
     late = (np.arange(len(xs))[:, None] >= lengths)[..., None]
-    return jax.tree.map(lambda leaf: jnp.asarray(np.where(late, np.nan, leaf)), (xs, nudge))
+    return jax.tree.map(lambda leaf: np.where(late, np.nan, leaf), (xs, nudge))
 
 
 def test_values_and_gradients_are_the_scans(float64):
     """From a given carry of two parts, nudged, padded; one sequence without steps."""
     cell = lstm(2, input_gate=False, forget_gate=False, output_gate=False)
     params, xs, start, nudge = drawn(cell, 4)
-    lengths = jnp.array([4, 0, 3])
+    lengths = np.array([4, 0, 3])
     spoiled = with_nan_in_the_padding(lengths, xs, nudge)
     found, expected, (iterations, residual, converged) = compare(cell, params, (xs, nudge), spoiled, start, lengths)
     assert bool(converged) and 0 < int(iterations) < 100 and float(residual) < 1e-12
@@ -77,7 +77,7 @@ def test_a_wide_cell_reversed_and_damped(float64, monkeypatch):
     monkeypatch.setattr(trajectory, "MAX_STATE", 2)
     with pytest.raises(UserError, match="3 numbers, expected at most 2; 'quasi_deer'"):
         newton(cell, params, xs)
-    lengths = jnp.array([4, 1, 3])
+    lengths = np.array([4, 1, 3])
     spoiled = with_nan_in_the_padding(lengths, xs, nudge)
     found, expected, (*_, converged) = compare(
         cell, params, (xs, nudge), spoiled, start, lengths, True, jacobian="diagonal", damping=0.3
@@ -144,8 +144,8 @@ def roots():
 
 
 def test_nan_ends_the_iterations(float64):
-    given = jnp.zeros((4, 1)), jnp.zeros((4, 1))
-    found, expected, (iterations, residual, converged) = compare(roots(), jnp.ones(1), given, given, jnp.ones(1))
+    given, one = (np.zeros((4, 1)), np.zeros((4, 1))), np.ones(1)
+    found, expected, (iterations, residual, converged) = compare(roots(), one, given, given, one)
     assert not bool(converged) and int(iterations) == 1 and not np.isfinite(residual)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(expected))
     close(found, expected)
@@ -153,7 +153,7 @@ def test_nan_ends_the_iterations(float64):
 
 def test_mapped_over_sequences_of_which_one_does_not_converge(float64):
     """The gradient of a mapped run: no NaN of what is thrown away reaches it."""
-    xs, cell = jnp.array([1.0, 0.0])[:, None, None] * jnp.ones((4, 1)), roots()
+    xs, cell = np.array([1.0, 0.0])[:, None, None] * np.ones((4, 1)), roots()
 
     def slope(run):
         def loss(w, xs, start):
@@ -170,7 +170,7 @@ def test_mapped_over_sequences_of_which_one_does_not_converge(float64):
 def test_forwards_over_backwards(float64):
     """Second order: a product with the Hessian, of parameters and nudge, through a padded sequence."""
     cell = rnn(2)
-    params, xs, lengths = random_params(cell, input_size=D), noise(1, 3, 2, D), jnp.array([3, 2])
+    params, xs, lengths = random_params(cell, input_size=D), noise(1, 3, 2, D), np.array([3, 2])
     at = params, zero_nudge(cell, params, xs)
     towards = jax.tree.map(lambda leaf: noise(5, *leaf.shape), at)
 
@@ -184,12 +184,12 @@ def test_forwards_over_backwards(float64):
 
 
 def test_batches_of_any_shape_in_float32():
-    cell, lengths = rnn(H), jnp.array([[1, 4, 3], [2, 4, 4]])
+    cell, lengths = rnn(H), np.array([[1, 4, 3], [2, 4, 4]])
     params, xs = random_params(cell, jnp.float32, D), noise(1, 4, 2, 3, D)
     result = solve(cell, params, xs, lengths=lengths)
     assert bool(result.converged) and result.ys.dtype == jnp.float32
     close((result.carry, result.ys), plain(cell, params, xs, lengths=lengths), 1e-5)
-    close(solve(cell, params, xs[:, 0, 1]).ys, result.ys[:, 0, 1], 1e-5)
+    close(solve(cell, params, xs[:, 0, 1]).ys, np.asarray(result.ys)[:, 0, 1], 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import importlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from contract import close, noise, random_carry, random_params
 
@@ -39,7 +40,7 @@ def loss_of(strategy, lengths=None, reverse=False):
 
 def test_derivatives_are_the_plain_scans(float64):
     """Gradient, forward mode, and second order, forward over reverse, of padded sequences with a nudge."""
-    at, lengths = point(), jnp.array([T, 1, 3])
+    at, lengths = point(), np.array([T, 1, 3])
     along = jax.tree.map(lambda leaf: noise(9, *leaf.shape), at)
 
     def derivatives(strategy):
@@ -52,9 +53,9 @@ def test_derivatives_are_the_plain_scans(float64):
 
 def test_a_network_a_seed():
     """vmap over parameters and inputs of more than a block, in float32, padded, in reverse and without a nudge."""
-    lengths = jnp.broadcast_to(jnp.array([T, 1, 3]), (6, B))
+    lengths = np.broadcast_to([T, 1, 3], (6, B))
     seeds = [point(jnp.float32, (6, B), seed)[:3] for seed in range(2)]
-    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+    together = jax.tree.map(lambda *leaves: np.stack(leaves), *seeds)
 
     def slopes(strategy):
         loss = loss_of(strategy, lengths, reverse=True)

@@ -33,7 +33,7 @@ def value_and_slopes(network, params, xs):
 
 def join(p, names, leaf):
     """Flax keeps a kernel and a bias a gate."""
-    return jnp.concatenate([p[name][leaf] for name in names], -1)
+    return np.concatenate([p[name][leaf] for name in names], -1)
 
 
 def lstm_from_flax(p):
@@ -66,14 +66,14 @@ def rnn_from_flax(p):
 def test_flax(name, ours, translate, carry_of, padded):
     """Against `flax.linen.RNN`, which brings its own scan and its own treatment of lengths."""
     params, xs = random_params(linen(name, H), input_size=D), noise(1, T, B, D)
-    lengths = jnp.array([T, 1, 4]) if padded else None
+    lengths = np.array([T, 1, 4]) if padded else None
     cell = getattr(nn, name)(H)
     flax_rnn = nn.RNN(cell, time_major=True, return_carry=True)
     start = jax.tree.map(lambda leaf: leaf.astype(float), cell.initialize_carry(jax.random.key(0), (B, D)))
 
     def theirs(params, xs):
         carry, ys = flax_rnn.apply({"params": {"cell": params}}, xs, initial_carry=start, seq_lengths=lengths)
-        valid = True if lengths is None else (jnp.arange(T)[:, None] < lengths)[..., None]
+        valid = True if lengths is None else (np.arange(T)[:, None] < lengths)[..., None]
         return carry_of(carry), jnp.where(valid, ys, 0)
 
     def mine(params, xs):
@@ -92,14 +92,14 @@ def from_torch(module, layer=0, backward=False):
 
 def array(tensor):
     """A PyTorch tensor as an array."""
-    return jnp.asarray(tensor.detach().numpy())
+    return tensor.detach().numpy()
 
 
 def our_params(kind, weights):
     """PyTorch's two biases add up, but for the GRU's candidate; its matrices stand on their sides."""
     w = {name: array(tensor) for name, tensor in weights.items()}
     if kind == "GRU":
-        inside = w["b_h"].at[: 2 * H].set(0)
+        inside = np.where(np.arange(3 * H) < 2 * H, 0, w["b_h"])
         return GRUParams(w["w_x"].T, w["w_h"].T, w["b_x"] + w["b_h"] - inside, inside[2 * H :])
     return (LSTMParams if kind == "LSTM" else RNNParams)(w["w_x"].T, w["w_h"].T, w["b_x"] + w["b_h"])
 
@@ -132,9 +132,9 @@ def test_torch(name, depth):
     lengths = np.array([4, 7, 1]) if stacked else None
     xs = noise(1, T, B, D)
     ways = 2 if stacked else 1
-    weigh = [np.asarray(noise(9, T, B, ways * H)), np.asarray(noise(8, depth * ways, B, H))]
+    weigh = [noise(9, T, B, ways * H), noise(8, depth * ways, B, H)]
 
-    their_xs = torch.tensor(np.asarray(xs), requires_grad=True)
+    their_xs = torch.tensor(xs, requires_grad=True)
     if stacked:
         pack = torch.nn.utils.rnn.pack_padded_sequence(their_xs, torch.tensor(lengths), enforce_sorted=False)
         packed, final = module(pack)
@@ -147,12 +147,12 @@ def test_torch(name, depth):
 
     layers = [[from_torch(module, layer, way == 1) for way in range(ways)] for layer in range(depth)]
     params = {f"layer_{n}": tuple(our_params(kind, way) for way in layer) for n, layer in enumerate(layers)}
-    params["around"] = {"head": {"kernel": jnp.eye(ways * H), "bias": jnp.zeros(ways * H)}}  # shows the layer as it is
+    params["around"] = {"head": {"kernel": np.eye(ways * H), "bias": np.zeros(ways * H)}}  # shows the layer as it is
     model = sequence_model(cell, D, ways * H, layers=depth, bidirectional=stacked)
 
     def our_loss(params, xs):
         ys, carries = model.apply(params, xs, lengths)
-        valid = 1 if lengths is None else (jnp.arange(T)[:, None] < lengths)[..., None]
+        valid = 1 if lengths is None else (np.arange(T)[:, None] < lengths)[..., None]
         flat = [way for layer in carries for way in layer]
         ends = [jnp.stack([carry[leaf] for carry in flat]) for leaf in range(len(final))]
         return jnp.sum(weigh[0] * ys) + sum(jnp.sum(weigh[1] * end**2) for end in ends), (ys * valid, ends)
@@ -268,11 +268,11 @@ def test_gru_with_the_reset_gate_before_the_product_is_the_papers():
 def test_irnn_is_the_papers():
     """Le, Jaitly & Hinton (2015), section 3: as it begins, the state is the running sum of what came in."""
     cell = rnn(H, activation="relu", recurrent_init="identity", input_init="normal", input_scale=0.001)
-    params = cell.init(jax.random.key(0), D)
+    params = jax.tree.map(np.asarray, cell.init(jax.random.key(0), D))
     xs = noise(1, T, B, D)
     h, ys = np.zeros((B, H)), []
-    for x in np.asarray(xs):
-        h = np.maximum(x @ np.asarray(params.w_x) + h @ np.eye(H), 0)
+    for x in xs:
+        h = np.maximum(x @ params.w_x + h @ np.eye(H), 0)
         ys.append(h)
     assert np.abs(params.w_x).max() < 0.01 and not params.b.any()
     close(run(cell, params, xs), (RNNCarry(h), np.stack(ys)))
