@@ -1,5 +1,6 @@
 """What every test stands on: the CPU as two devices, compiled programs shared, 64-bit numbers where asked for."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # What is left is compiled with little optimization, in half the time; a test that must see the programs of a
 # user's own process starts one without these flags. (JAX 0.11 has but one way to emit a fusion.)
-QUICK = "--xla_backend_optimization_level=0"
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 11):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK)
@@ -29,3 +30,17 @@ def float64():
     """64-bit numbers for the length of a test, so that tolerances can be those of exact arithmetic."""
     with jax.enable_x64(True):
         yield
+
+
+def pytest_collection_finish():
+    """What was imported stays: it need not be looked through again and again for what could be freed."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_one_file():
+    """The compiled programs of a file go with it; a worker that keeps those of all files has 4 GB of them."""
+    yield
+    jax.clear_caches()
