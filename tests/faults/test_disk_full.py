@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 import small
 
@@ -35,12 +36,17 @@ def whole(tmp_path_factory):
 
 @contextlib.contextmanager
 def file_size_restored():
-    """No file of this process can grow past the limit set inside; what a quota is to a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    """No file of this process can grow past the limit set inside; what a quota is to a file.
+
+    Compiled programs are not kept meanwhile: half a file of one would be there for all tests.
+    """
+    before, kept = resource.getrlimit(resource.RLIMIT_FSIZE), jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
     try:
         yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", kept)
 
 
 def stops_and_goes_on(limited, fill, whole, workdir, monkeypatch, capsys):
