@@ -203,8 +203,8 @@ def test_the_leading_values_without_a_jacobian(float64, reverse):
     there = {(b, i): dense[b, lag] for b in range(3) for i, lag in enumerate(lags) if (b, lag) in dense}
 
     def leading(**options):
-        run = jax.jit(lambda c, xs: singular_values(way, c, xs, lengths, lags=lags, **options).log10)
-        log10 = np.asarray(run(carries, xs))
+        run = jax.jit(lambda c: singular_values(way, c, xs, lengths, lags=lags, **options).log10)
+        log10 = np.asarray(run(carries))
         assert np.sum(~np.isnan(log10[..., 0])) == len(there)
         wanted = {at: np.log10(np.linalg.svd(matrix, compute_uv=False)) for at, matrix in there.items()}
         return np.array([log10[i, b] - wanted[b, i][: options["k"]] for b, i in there])

@@ -71,7 +71,8 @@ def singular_values(
     Raises:
         UserError: k=None for a carry of more than EXACT_LIMIT numbers; k or lags outside of what there is.
     """
-    steps, size = xs.shape[0], flat_size(way.cell, way.params)
+    xs, size = jnp.asarray(xs), flat_size(way.cell, way.params)
+    steps = xs.shape[0]
     if k is None:
         require_small(way, "; give k=... for the k leading singular values")
     elif not 1 <= k <= size:
