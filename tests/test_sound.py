@@ -179,6 +179,20 @@ def test_the_best_path_and_the_errors_of_its_words():
     assert word_error_rate([["a", "b"], ["c", "d"]], [["a"], ["c", "x"]]) == 0.5
 
 
+def test_a_folder_of_wav_files(tmp_path):
+    for split, hertz, name in (("train", 400, "low"), ("train", 2000, "high"), ("test", 400, "low")):
+        (tmp_path / split / name).mkdir(parents=True)
+        wavfile.write(tmp_path / split / name / "1.wav", 2 * RATE, whole(tone(hertz, 0.1, 2 * RATE)))
+    task = spoken_digits(str(tmp_path), bands=8)
+    batch = task.examples.batch(task.examples.test)
+    assert len(task.examples.train.words) == 2 and task.spell(batch, batch.targets, 0) == ["low"]
+    with pytest.raises(UserError, match="does not tell who speaks"):
+        spoken_digits(str(tmp_path), strings=True)
+    (tmp_path / "test" / "low" / "1.wav").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"row 0 of column 'audio' of split 'test' cannot be read as a wav file"):
+        spoken_digits(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from math import gcd
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,22 +25,22 @@ def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: st
     """A column of recordings as mono samples [S] float32 between -1 and 1, at `rate` a second.
 
     What is read: lists of samples, whole ones of 16 bits or real ones between -1 and 1, with the rate in another
-    column, if it is not `rate`; or wav files, as a folder of them has. Several channels are averaged, another rate
-    is resampled (polyphase).
+    column, if it is not `rate`; wav files, or texts that are paths of such. Several channels are averaged, another
+    rate is resampled (polyphase).
 
     Raises:
         UserError: with the row's number, what is no recording, is empty, or not finite.
     """
     import datasets
 
-    files = isinstance(rows.features[column], datasets.Audio)
-    if files:
+    if isinstance(rows.features[column], datasets.Audio):
         rows = rows.cast_column(column, datasets.Audio(decode=False))
     rates = rows[:][rate_column] if rate_column in rows.column_names else [rate] * len(rows)
     found = []
     for row, (value, own) in enumerate(zip(rows[:][column], rates)):
         at = place(rows, column, data, row)
-        own, samples = _wav(value, at) if files else (own, _samples(value, at))
+        value = {"bytes": None, "path": value} if isinstance(value, str) else value
+        own, samples = _wav(value, at) if isinstance(value, dict) else (own, _samples(value, at))
         if not isinstance(own, int) or own < 1:
             raise UserError(f"{at}: a rate of {own!r}; expected samples a second")
         if not samples.size or not np.isfinite(samples).all():
@@ -49,6 +50,29 @@ def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: st
             samples = resample_poly(samples, rate // common, own // common)
         found.append(samples.astype(np.float32))
     return found
+
+
+def wav_folder(data: str) -> dict[str, Dataset] | None:
+    """The splits of a folder of wav files: 'audio' (paths) and 'label', the name of the folder that a file lies in.
+
+    Folders named train, validation and test at the top are the splits; else all is 'train'. None where there
+    are no wav files. (The builder of `datasets` for such folders asks for PyTorch's decoder.)
+    """
+    import datasets
+
+    top = Path(data).expanduser()
+    paths = sorted(top.rglob("*.wav")) if top.is_dir() else []
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        first = path.relative_to(top).parts[0]
+        splits.setdefault(first if first in ("train", "validation", "test") else "train", []).append(path)
+    return {
+        name: datasets.Dataset.from_dict(
+            {"audio": [str(path) for path in found], "label": [path.parent.name for path in found]},
+            split=datasets.NamedSplit(name),
+        )
+        for name, found in splits.items()
+    } or None
 
 
 def log_mel(samples: np.ndarray, rate: int, bands: int) -> np.ndarray:
@@ -87,7 +111,7 @@ def _samples(value: object, at: str) -> np.ndarray:
 
 def _wav(value: dict, at: str) -> tuple[int, np.ndarray]:
     try:
-        content = value["bytes"] if value["bytes"] is not None else open(value["path"], "rb").read()  # noqa: SIM115
+        content = value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
         rate, samples = wavfile.read(io.BytesIO(content))
     except Exception as error:  # whatever the reader says of bytes that are no wav file
         raise UserError(

@@ -12,7 +12,7 @@ import optax
 
 from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
 from seqjax.data.loading import load
-from seqjax.data.sound import log_mel, recordings
+from seqjax.data.sound import log_mel, recordings, wav_folder
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed
 from seqjax.data.text import cuts, train_and_test
@@ -77,8 +77,9 @@ def spoken_digits(
     Solved: never; published numbers are compared.
 
     Args:
-        data: a name on the Hugging Face hub, a local folder or file (parquet, json), or a folder of wav files.
-        audio: the column of recordings: lists of samples, or wav files.
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv), or a folder of wav files in
+            folders named after what they say: my_words/train/yes/1.wav.
+        audio: the column of recordings: lists of samples, wav files, or paths of such.
         label: the column of what they say.
         speaker: the column of who speaks; only for strings and a held-out speaker.
         strings: join recordings.
@@ -107,7 +108,9 @@ def spoken_digits(
         return [Recording(*each) for each in zip(frames, label_names(rows, label, data), speakers)]
 
     by_speaker = {"speaker": speaker} if strings or held_out_speaker is not None else {}
-    splits = load(data, audio=audio, label=label, **by_speaker)
+    splits = wav_folder(data) or load(data, audio=audio, label=label, **by_speaker)
+    if by_speaker and speaker not in splits["train"].column_names:
+        raise UserError(f"data={data!r}: a folder of wav files does not tell who speaks; expected a column {speaker!r}")
     train, test = train_and_test(splits, read, tested_on, test_share, data)
     if held_out_speaker is not None:
         both = train + test
