@@ -146,6 +146,7 @@ def run(
         shares_cores: whether the cores are shared out among runs; by itself, where the flags ask for several.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    REFUSED.clear()
     try:
         if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):
             print(_help(flag_values, words), flush=True)
@@ -247,7 +248,8 @@ def set_up_jax(several_runs: bool) -> None:
     environment makes it so many devices, whatever the cores.
     """
     logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of errors that it raises too
-    getLogger("jax._src.callback").setLevel("CRITICAL")  # as does JAX of a bad row, which is told in one line
+    for name in ("asyncio", "jax._src.callback"):  # as do tasks of a save that failed, and JAX of a bad row
+        getLogger(name).setLevel("CRITICAL")
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))

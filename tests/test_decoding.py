@@ -77,6 +77,8 @@ def test_a_beam_of_all_sequences_is_exhaustive_search():
         assert float(best.score[b]) == pytest.approx(every[top], abs=1e-5)
         finite = np.isfinite(np.asarray(kept.score[b]))
         assert finite.sum() == len(every)
+        ranked = (kept.score[b] / kept.lengths[b] ** 0.8)[finite]  # by worth: a penalty of another size ranks otherwise
+        np.testing.assert_allclose(ranked, sorted(worth.values(), reverse=True), rtol=1e-4)
         np.testing.assert_allclose(np.sum(np.exp(kept.score[b][finite])), 1, rtol=1e-5)
 
 

@@ -17,8 +17,8 @@ from seqjax.models import hmm as room
 from seqjax.models.hmm import HMM, Categorical, Gaussian
 from seqjax.tasks.hidden_markov import hidden_markov
 
-S, V, D, T, B = 3, 4, 2, 6, 3
-LENGTHS = np.array([6, 1, 4])
+S, V, D, T, B = 3, 4, 2, 6, 8
+LENGTHS = np.array([6, 1, 4, 6, 5, 6, 2, 6])
 KINDS = ["categorical", "gaussian"]
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -84,7 +84,7 @@ def inferred(kind, parallel, zeros=False):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("parallel", [False, True], ids=["scan", "parallel"])
 def test_it_is_the_sum_over_all_paths(kind, parallel):
-    """Score, smoothing, best path, and how often each passage is expected; lengths 6, 1 and 4."""
+    """Score, smoothing, best path, and how often each passage is expected; lengths from 1 to 6."""
     hmm, xs, found = model(kind, zeros=True), seen(kind), inferred(kind, parallel, zeros=True)
     passages = np.zeros((S, S))
     for b, length in enumerate(LENGTHS):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_training import SMALL
 
 from experiments import generate
 from seqjax import UserError
@@ -15,7 +16,7 @@ from seqjax.data.char_lm import char_lm
 from seqjax.data.word_lm import word_lm
 from seqjax.models.continuing import continued
 from seqjax.models.sequence import sequence_model
-from seqjax.training import Config, prepare, train
+from seqjax.training import prepare, train
 from seqjax.training.evaluation import evaluate
 from seqjax.training.preparing import initialize
 from seqjax.training.state import blank
@@ -94,15 +95,14 @@ def test_evaluation_carries_its_state_through_the_whole_text(text):
     assert abs(measure(1)["loss"] - measure(2)["loss"]) > 1e-4
 
 
-CONFIG = Config(
+CONFIG = SMALL._replace(
     cell="lstm(hidden=3)",
-    task="",
     learning_rates=(0.5,),
+    seeds=1,
     optimizer="sgd",
     clip_norm=None,
     steps=4,
     batch_size=2,
-    eval_every=2,
     eval_size=2,
     probe_size=2,
     checkpoint_every=2,

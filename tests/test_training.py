@@ -273,6 +273,14 @@ def test_killed_and_resumed_is_as_never_interrupted(whole, killed, stop):
     jax.tree.map(np.testing.assert_array_equal, final_state(directory)["runs"], final_state(unbroken)["runs"])
 
 
+def test_behind_the_first_line_of_a_later_step_none_is_kept(tmp_path):
+    """Run 1 ended at step 2, and was told of at the end: where its line stands depends on what comes before it."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": step, "run": run}) + "\n" for step, run in [(1, 0), (4, 0), (2, 1)]))
+    Lines(path, up_to=2).close()
+    assert lines(path) == [{"step": 1, "run": 0}]
+
+
 def test_lines_are_cut_back_to_a_step(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "run": 0}\n{"step": 2, "run": 0}\n{"step"')

@@ -18,7 +18,7 @@ from seqjax.training.lock import hold
 from seqjax.training.preparing import Prepared, initialize
 from seqjax.training.record import NoRecords, Records
 from seqjax.training.signals import Preempted
-from seqjax.training.state import RunState
+from seqjax.training.state import RunState, to_keep
 from seqjax.training.telling import description, in_words, measured_lines, outcomes, probed_lines
 from seqjax.types import PyTree
 
@@ -105,7 +105,7 @@ def _train(
     if saved is not None:
         done, restored = saved
         seconds = float(restored["seconds"])
-        state = _placed(restored["runs"], layout)
+        state = _placed(RunState(**restored["runs"]), layout)
 
     files = Records(directory, config, None if saved is None else done) if processes.is_first() else NoRecords()
     stack.callback(files.close)
@@ -145,7 +145,8 @@ def _ends(state: RunState, layout: Layout) -> RunState:
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
     """The runs in their own order, which does not depend on the layout."""
     order = np.argsort(layout.slots, kind="stable")[np.sum(layout.slots < 0) :]
-    return {"runs": jax.tree.map(lambda leaf: leaf[order], layout.get(state)), "seconds": np.float64(seconds)}
+    runs = jax.tree.map(lambda leaf: leaf[order], layout.get(state))
+    return {"runs": to_keep(runs), "seconds": np.float64(seconds)}
 
 
 def _placed(runs: RunState, layout: Layout) -> RunState:

@@ -15,6 +15,7 @@ from seqjax.tasks.showing import length
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config
 from seqjax.training.preparing import Prepared, prepare
+from seqjax.training.state import to_keep
 from seqjax.training.stream import first_steps
 from seqjax.types import Array, Batch, PyTree, Task, UserError
 
@@ -42,7 +43,7 @@ def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
         checkpoints.close()
     if found is None:
         raise UserError(f"{str(directory)!r} has no checkpoint yet")
-    return prepared, jax.tree.map(lambda leaf: leaf[run], found[1]["runs"].params)
+    return prepared, jax.tree.map(lambda leaf: leaf[run], found[1]["runs"]["params"])
 
 
 def answers(prepared: Prepared, params: PyTree, examples: PyTree, at_a_time: int = 64) -> Iterator[tuple[Batch, Array]]:
@@ -91,6 +92,6 @@ def _form(prepared: Prepared) -> PyTree:
     arguments = np.int32(0), np.float32(0), np.bool_(True)
     one = jax.eval_shape(prepared.program.init, *arguments)
     return {
-        "runs": jax.tree.map(lambda leaf: np.zeros((runs, *leaf.shape), leaf.dtype), one),
+        "runs": to_keep(jax.tree.map(lambda leaf: np.zeros((runs, *leaf.shape), leaf.dtype), one)),
         "seconds": np.float64(0),
     }

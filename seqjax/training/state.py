@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -43,6 +45,12 @@ class RunState:
     def stream(self, name: str) -> Array:
         """A key of the run for one purpose: 'init', 'train', 'dropout' or 'eval'."""
         return jax.random.fold_in(jax.random.wrap_key_data(self.key), STREAMS.index(name))
+
+
+def to_keep(runs: RunState) -> dict[str, PyTree]:
+    """What a checkpoint holds of runs: their fields by name, `carry` only where there is one (once there was none)."""
+    fields = {field.name: getattr(runs, field.name) for field in dataclasses.fields(runs)}
+    return fields if jax.tree.leaves(runs.carry) else {name: fields[name] for name in fields if name != "carry"}
 
 
 STREAMS = ("init", "train", "dropout", "eval")

@@ -113,6 +113,15 @@ def test_a_directory_of_an_older_version_has_no_checksums_and_goes_on(whole, sto
     assert small.bits(stopped) == whole[1]
 
 
+def test_the_form_of_a_checkpoint_stays_so_that_older_ones_are_read(stopped):
+    """These fields and no other: orbax restores nothing that the program looks for and the checkpoint lacks."""
+    checkpoints = Checkpoints(stopped / "checkpoints")
+    _, state = checkpoints.latest()
+    checkpoints.close()
+    fields = "params opt_state key learning_rate step solved_at diverged_at enabled"
+    assert set(state) == {"runs", "seconds"} and sorted(state["runs"]) == sorted(fields.split())
+
+
 @pytest.mark.slow
 def test_without_checksums_what_orbax_cannot_read_is_named_too(whole, stopped, capsys):
     for path in (stopped / "checkpoints").glob("*.sha256"):

@@ -98,7 +98,7 @@ def test_an_error_of_another_kind_is_not_taken_for_one():
 
 
 TMPFS = """
-import os, subprocess, sys
+import gc, os, subprocess, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {faults!r}]
 import conftest, pytest, small, test_disk_full
@@ -109,6 +109,7 @@ import contextlib
 @contextlib.contextmanager
 def filled():
     def fill(pages):
+        gc.collect()  # what a save that failed still holds open takes room, until it is let go
         room = os.statvfs(place)
         (place / "filler").write_bytes(bytes(room.f_bavail * room.f_bsize - pages * 4096))
     try:
