@@ -126,6 +126,19 @@ def continued(script: str, argv: Sequence[str], workdir: Path) -> str:
     return command(script, [*kept, f"--workdir={workdir}", "--resume"])
 
 
+@contextlib.contextmanager
+def _xla_flags_kept() -> Iterator[None]:
+    """Those that a script adds are for itself, not for what its caller starts next."""
+    before = os.environ.get("XLA_FLAGS")
+    try:
+        yield
+    finally:
+        os.environ.pop("XLA_FLAGS", None)
+        if before is not None:
+            os.environ["XLA_FLAGS"] = before
+
+
+@_xla_flags_kept()
 def run(
     action: Callable[[flags.FlagValues, Path | str | None, list[str]], None],
     flag_values: flags.FlagValues,

@@ -41,6 +41,8 @@ def test_the_flag_is_recorded_and_asks_for_each_thing_once(tmp_path, monkeypatch
     recorded = json.loads((tmp_path / "run/config.json").read_text())["environment"]["xla_flags"]
     assert all(flag in recorded for flag in command_line.DETERMINISTIC)
     assert recorded.startswith("--xla_backend_optimization_level=0 ")
+    assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=0", "its caller keeps its own"
+    monkeypatch.setenv("XLA_FLAGS", recorded)
     command_line._xla_flags(command_line.DETERMINISTIC)
     assert os.environ["XLA_FLAGS"] == recorded
 
