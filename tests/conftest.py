@@ -13,8 +13,10 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # What is left is compiled with little optimization, in half the time; a test that must see the programs of a
-# user's own process starts one without these flags. (JAX 0.11 has but one way to emit a fusion.)
+# user's own process starts one without these flags. (JAX 0.11 has but one way to emit a fusion.) One thread a
+# product, as the scripts ask for several runs: then a script's process and a test's compile alike, to the bit.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+QUICK += " --xla_cpu_multi_thread_eigen=false"
 if jax.__version_info__ < (0, 11):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK)
