@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import os
 import sys
 from html import escape
 from pathlib import Path
@@ -21,6 +22,7 @@ from seqjax import UserError
 from seqjax.report import applications as made
 from seqjax.report.page import document, grid, picture, write_whole
 from seqjax.training.prediction import restore
+from seqjax.training.record import read_json
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("rows", "*", "names of applications, with * and ?", flag_values=FLAGS)
@@ -42,9 +44,9 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
     chosen = reproduce.choose({made.NAME: paper}, made.NAME, values.rows)
     kept = results / made.NAME
     if values.page:
-        samples = {row.name: kept / f"{row.name}.sample.txt" for row in paper.rows}
-        words = {name: path.read_text("utf-8").rstrip("\n") for name, path in samples.items() if path.exists()}
-        write_whole(PAGE, made.page(paper, results, words).encode())
+        samples = {row.name: shown for row in paper.rows if (shown := _kept(kept, row.name)) is not None}
+        ancestors = [read_json(path) for path in sorted((Path(values.results) / "hidden_markov").glob("*.json"))]
+        write_whole(PAGE, made.page(paper, results, samples, ancestors).encode())
         print(f"page: {PAGE}")
         return
     command = command_line.command("applications", argv)
@@ -57,8 +59,11 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
         parts += [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
         parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []
         parts += [picture(figure) for figure in answer.figures]
-        if values.budget != "smoke" and answer.words:
-            write_whole(kept / f"{row.name}.sample.txt", (answer.words + "\n").encode())
+        if values.budget != "smoke":
+            if answer.words:
+                write_whole(kept / f"{row.name}.sample.txt", (answer.words + "\n").encode())
+            for figure in answer.figures:
+                write_whole(kept / f"{row.name}.{figure.name}.png", figure.png)
     report = Path(values.workdir) / "report.html"
     try:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +71,15 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
     except OSError as error:
         raise UserError(f"cannot write {report}: {error.strerror}") from error
     print(f"report: {report}")
+
+
+def _kept(folder: Path, name: str) -> made.Shown | None:
+    """What was kept of a row's answers; None if nothing was."""
+    words = folder / f"{name}.sample.txt"
+    figures = tuple(os.path.relpath(path, PAGE.parent) for path in sorted(folder.glob(f"{name}.*.png")))
+    if not words.exists() and not figures:
+        return None
+    return made.Shown(words.read_text("utf-8").rstrip("\n") if words.exists() else "", figures)
 
 
 def main(argv: list[str] | None = None) -> int:

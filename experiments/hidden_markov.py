@@ -1,35 +1,75 @@
-"""The hidden Markov model as a tagger: counted on the rows to train on, Viterbi's path on those to test on.
+"""The hidden Markov model beside the networks, on the same split of the same data.
 
-Example:
+On labels at every step (tagging, ner) it is counted on the rows to train on, and says Viterbi's path of those to test
+on. On a text (char_lm) its states are unknown: they are learned by Baum and Welch from the windows to train on, and
+the text to test on is read in one go.
+
+Examples:
   python -m experiments.hidden_markov --task='tagging(data="path/to/ud_english_ewt", characters=0)'
+  python -m experiments.hidden_markov --task='char_lm(data="path/to/input.txt")' --states=32 --rounds=30
 """
 
 from __future__ import annotations
 
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from experiments import command_line
 from seqjax import UserError
+from seqjax.data.streamed import Streamed
 from seqjax.models import hmm
 from seqjax.training.config import build_task
 from seqjax.training.prediction import graded
-from seqjax.types import Array, Batch, PyTree
+from seqjax.training.record import environment, write_json
+from seqjax.types import Array, Batch, PyTree, Task
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("task", None, "spec of a task of labels at every step: tagging, ner", flag_values=FLAGS)
-flags.DEFINE_float("smoothing", 0.1, "what every count begins with", flag_values=FLAGS)
+flags.DEFINE_string(
+    "task", None, "spec of a task of labels at every step, or of a text to go on with", flag_values=FLAGS
+)
+flags.DEFINE_float("smoothing", 0.1, "what every count of a tagger begins with", flag_values=FLAGS)
+flags.DEFINE_integer("states", 32, "hidden states of a text", flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 30, "of Baum and Welch", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of the model that they begin with", flag_values=FLAGS)
+flags.DEFINE_string("record", None, "file to write the numbers to, as JSON", flag_values=FLAGS)
 
 
-def tag(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
-    """Count, find the likeliest labels, grade them."""
+def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
+    """Learn, answer, print; keep the record where asked to."""
+    for name in ("states", "rounds"):
+        if getattr(values, name) < 1:
+            raise UserError(f"--{name}={getattr(values, name)}; expected at least 1")
     if values.task is None:
         raise UserError("--task is missing; expected a spec as tagging(data='...')")
-    task = build_task(values.task)
-    if task.examples is None or task.readout != "every" or task.spell is None or not task.tokens:
+    task, began = build_task(values.task), time.monotonic()
+    if task.examples is None or task.readout != "every" or not task.tokens:
+        raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging, or of a text")
+    if isinstance(task.examples.train, Streamed):
+        raise UserError(f"--task={values.task!r}: its data stay on disk; with stream=False they are read into memory")
+    found = _of_text(task, values) if task.examples.streams else _of_labels(task, values)
+    print(f"task       {values.task}")
+    for name, value in found.items():
+        print(f"{name:<26} {value:.4f}" if isinstance(value, float) else f"{name:<26} {value}")
+    if values.record:
+        told = {"command": command_line.command("hidden_markov", argv), "task": values.task, "found": found}
+        told |= {"environment": environment(), "wall_seconds": round(time.monotonic() - began, 1)}
+        try:
+            Path(values.record).parent.mkdir(parents=True, exist_ok=True)
+            write_json(Path(values.record), told)
+        except OSError as error:
+            raise UserError(f"--record={values.record} cannot be written: {error.strerror}") from error
+
+
+def _of_labels(task: Task, values: flags.FlagValues) -> dict[str, Any]:
+    """Count, find the likeliest labels, grade them."""
+    if task.spell is None:
         raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging or ner")
     sizes = {"kinds": task.output_size, "symbols": task.input_size}
 
@@ -41,11 +81,8 @@ def tag(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         return test, jnp.maximum(hmm.viterbi(model, *given)[0], 0), jnp.mean(hmm.score(model, *given))
 
     *answered, score = jax.device_get(answers(task.examples.train, task.examples.test))
-    print(f"task       {values.task}")
-    print(f"model      {task.output_size} states, {task.input_size} words, smoothing {values.smoothing:g}")
-    print(f"score      {score:.2f} nats a sentence")
-    for name, grade in graded(task, [answered]).items():
-        print(f"{name:<10} {grade:.4f}")
+    model = f"{task.output_size} states, {task.input_size} words, smoothing {values.smoothing:g}"
+    return {"model": model, "nats a sentence": float(score)} | graded(task, [answered])
 
 
 def _words(batch: Batch) -> Array:
@@ -53,9 +90,33 @@ def _words(batch: Batch) -> Array:
     return batch.inputs if batch.inputs.ndim == 2 else batch.inputs[..., 0]
 
 
+def _of_text(task: Task, values: flags.FlagValues) -> dict[str, Any]:
+    """Learn from the windows, each by itself; then nats a symbol of the whole text to test on, but its first."""
+    train, test = (task.examples.batch(split) for split in (task.examples.train, task.examples.test))
+    model = hmm.random_hmm(jax.random.key(values.seed), values.states, symbols=task.input_size)
+    step, count, reached = jax.jit(hmm.em_step), float(jnp.sum(train.lengths)), []
+    with command_line.progress_bar(values.rounds, "round") as show:
+        show(0, "Baum and Welch", "compiling")
+        for number in range(values.rounds):
+            model, before = step(model, train.inputs, train.lengths)
+            reached.append(-float(before) / count)
+            show(number + 1, "Baum and Welch", f"{reached[-1]:.4f} nats")
+    inputs, targets = (np.asarray(each).T[np.asarray(test.mask).T > 0] for each in (test.inputs, test.targets))
+    text = np.append(inputs, targets[-1])[:, None]
+    whole, first = (jax.jit(hmm.score)(model, part)[0] for part in (text, text[:1]))
+    nats = float(first - whole) / (len(text) - 1)
+    return {
+        "model": f"{values.states} states, {task.input_size} symbols, {values.rounds} rounds, seed {values.seed}",
+        "nats a symbol to train on": reached[-1],
+        "nats a symbol to test on": nats,
+        "bits a symbol to test on": nats / float(np.log(2)),
+        "without memory, nats": float(task.baseline),
+    }
+
+
 def main(argv: list[str] | None = None) -> int:
     """The script; argv without the program's name."""
-    return command_line.run(tag, FLAGS, __doc__, argv)
+    return command_line.run(hidden_markov, FLAGS, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ class Sample(NamedTuple):
 def sample(prepared: Prepared, params: PyTree) -> Sample:
     """What suits the task: text that goes on, a table of who is taken for whom, a translation and its map."""
     task = prepared.eval_task
+    if task.continuation is not None and task.image is not None:
+        return _filmed(prepared, params)
     if task.continuation is not None:
         return _written(prepared, params)
     if task.spell is None:
@@ -75,6 +77,27 @@ def _written(prepared: Prepared, params: PyTree) -> Sample:
     return Sample(way.spell(written[:, 0]))
 
 
+def _filmed(prepared: Prepared, params: PyTree) -> Sample:
+    """Two clips of the test: each frame, and what was seen in its place from the middle on."""
+    task = prepared.eval_task
+    prompt = np.concatenate([task.continuation.prompt(str(number)) for number in range(2)], 1)
+    alone = jax.tree.map(lambda leaf: leaf[:2], task.examples.test)
+    truth = np.asarray(task.examples.batch(alone).targets)
+    steps = len(truth) + 1 - len(prompt)
+    write = jax.jit(
+        lambda *given: continued(prepared.model, *given, steps, lambda *at: task.continuation.draw(*at, None))
+    )
+    written = np.asarray(write(params, jax.random.key(0), prompt))[1:]
+    films = [film.reshape(*film.shape[:2], *task.image) for film in (truth, written)]
+    return Sample(_of_peers(task), (pictures.frames(*films, len(prompt) - 1),))
+
+
+def _of_peers(task: Task) -> str:
+    """How simple predictors do."""
+    peers = [f"{name:<20} {value:.3f}" for name, value in task.peers.items()]
+    return "\n".join(["loss of simple predictors on the same rows:", *peers]) if peers else ""
+
+
 def _forecast(prepared: Prepared, params: PyTree) -> Sample:
     """One window in the middle of the test."""
     examples = prepared.eval_task.examples
@@ -83,9 +106,7 @@ def _forecast(prepared: Prepared, params: PyTree) -> Sample:
     outputs, _ = jax.jit(prepared.model.apply)(params, batch.inputs, batch.lengths)
     width = batch.inputs.shape[-1]
     asked, given = (np.asarray(x)[0].reshape(-1, width) for x in (batch.targets, outputs))
-    peers = [f"{name:<20} {value:.3f}" for name, value in prepared.eval_task.peers.items()]
-    words = "\n".join(["loss of simple predictors on the same rows:", *peers]) if peers else ""
-    return Sample(words, (pictures.forecasts(np.asarray(batch.inputs)[:, 0], asked, given),))
+    return Sample(_of_peers(prepared.eval_task), (pictures.forecasts(np.asarray(batch.inputs)[:, 0], asked, given),))
 
 
 def _looked(prepared: Prepared, params: PyTree, batch: Batch, given: Array, number: int) -> Figure:

@@ -120,6 +120,8 @@ class Task(NamedTuple):
                  that suits the shapes
     optimum:     loss of the best predictor there can be, where it is known
     characters:  how many there are, where the inputs are tokens [T, B, 1 + C] with their C characters; 0 is none
+    image:       rows, columns and channels, where each input is an image: it is read through a convolution, if
+                 --embedding gives its width
     spell:       (batch, answers as its targets, number of a sequence) -> the answers as a person writes them
     parse:       lines as a person types them -> a Batch without targets
     grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
@@ -143,6 +145,7 @@ class Task(NamedTuple):
     show: Callable[[Batch, int], str] | None = None
     optimum: float | None = None
     characters: int | None = None
+    image: tuple[int, int, int] | None = None
     spell: Callable[[Batch, Array, int], list[str]] | None = None
     parse: Callable[[list[str]], Batch] | None = None
     grade: Callable[[list[list[str]], list[list[str]], list[int]], dict[str, float]] | None = None

@@ -8,7 +8,7 @@ import pytest
 from experiments import applications, reproduce
 from experiments.samples import sample
 from seqjax.papers.row import Paper, Row
-from seqjax.report.answers import attention_map, confusion, forecasts, score
+from seqjax.report.answers import attention_map, confusion, forecasts, frames, score
 from seqjax.training.prediction import restore
 
 SMALL = {"learning_rates": (1e-2,), "seeds": 2, "steps": 2, "batch_size": 2, "eval_every": 2, "eval_size": 2}
@@ -59,8 +59,14 @@ def test_each_is_trained_answered_and_kept(here, tmp_path, capsys):
         [run["score"] for run in found["runs"]]
     )
     written = (kept / "char_lm.sample.txt").read_text()
+    ancestor = tmp_path / "results" / "hidden_markov" / "of_text.json"
+    ancestor.parent.mkdir()
+    ancestor.write_text(json.dumps({"command": "it", "found": {"model": "3 states", "nats": 2.5}}))
     assert applications.main([*here, "--page"]) == 0
     page = (tmp_path / "applications.md").read_text()
+    assert "![gesture.confusion](results/papers/applications/gesture.confusion.png)" in page
+    assert (kept / "gesture.confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert "| 3 states | nats 2.5 | `it` |" in page
     assert written.strip() in page and "| `none` |  | loss (nats, or squared error) | not run |" in page
     (line,) = [line for line in page.splitlines() if line.startswith("| `gesture`")]
     assert "| accuracy | " in line and "| 0.25 | 0.5 [M] | full: 2 steps, 2 seeds |" in line
@@ -83,6 +89,7 @@ def test_figures_of_answers():
         forecasts(rng.normal(size=(5, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3))),
         score((rng.random((6, 88)) < 0.1).astype(np.float32), 2),
         score(np.zeros((6, 88), np.float32), 1),
+        frames(rng.random((3, 2, 4, 4, 1)), rng.random((3, 2, 4, 4, 1)), 1),
     ):
         assert figure.png.startswith(b"\x89PNG") and figure.title and figure.explanation
     many = [str(n) for n in range(50)]

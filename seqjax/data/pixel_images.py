@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.loading import array, held_out, load
+from seqjax.data.images import LabelledImages, count_classes, read_both, read_images, read_labels, rows_of
+from seqjax.data.labels import entropy
+from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed, is_streamed
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -20,14 +22,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SOLVED = {"row": 0.98, "pixel": 0.98, "permuted": 0.9}
-MOST_CLASSES = 100_000
-
-
-class LabelledImages(NamedTuple):
-    """Images as they are read, and their classes."""
-
-    pixels: Array  # [N, T, D] uint8
-    labels: Array  # [N] int32
 
 
 def pixel_images(
@@ -75,41 +69,22 @@ def pixel_images(
     if permutation_seed < 0:
         raise UserError(f"permutation_seed={permutation_seed}; expected at least 0")
     splits = load(data, image_column=image_column, label_column=label_column)
-    tested_on = next((name for name in ("test", "validation") if name in splits), None)
-    if tested_on:
-        rows = [splits["train"], splits[tested_on]]
-        chosen = [np.arange(len(each)) for each in rows]
-    else:
-        rows = [splits["train"]] * 2
-        chosen = held_out(len(splits["train"]), test_share, data)
-    on_disk = any(is_streamed(each, stream) for each in rows)
-    read = [_reader(*each, image_column, label_column, data) for each in zip(rows, chosen)]
-    if on_disk:
-        train, test = (each(np.arange(1)) for each in read)
-    elif tested_on:
-        train, test = (_read(each, image_column, label_column, data) for each in rows)
-    else:
-        both = _read(rows[0], image_column, label_column, data)
-        train, test = (LabelledImages(both.pixels[n], both.labels[n]) for n in chosen)
-    if train.pixels.shape[1:] != test.pixels.shape[1:]:
-        raise UserError(
-            f"data={data!r}: images [h, w, c] of {list(train.pixels.shape[1:])} to train and of "
-            f"{list(test.pixels.shape[1:])} to test on; expected one size"
-        )
+    rows = rows_of(splits, test_share, data)
+    on_disk = any(is_streamed(each, stream) for each, _ in rows)
+    looked_at = [(each.select(numbers[:1]), np.arange(1)) for each, numbers in rows] if on_disk else rows
+    train, test = read_both(looked_at, image_column, label_column, data)
     labels = [train.labels, test.labels]
     if on_disk:
-        labels = [_labels(each, label_column, data)[numbers] for each, numbers in zip(rows, chosen)]
-    classes = _classes(classes, splits["train"].features[label_column], np.concatenate(labels), data)
+        labels = [read_labels(each, label_column, data)[numbers] for each, numbers in rows]
+    classes = count_classes(classes, splits["train"].features[label_column], np.concatenate(labels), data)
     height, width, channels = train.pixels.shape[1:]
-    share = np.bincount(labels[0]) / len(labels[0])
-    baseline = -sum(float(p * np.log(p)) for p in share if p)
     if on_disk:
-        size = (height, width, channels)
+        size, read = (height, width, channels), [_reader(*each, image_column, label_column, data) for each in rows]
         train, test = (
             Streamed(
                 len(numbers), lambda n, each=each: _sequences(_of_size(each(n), size, data), order, permutation_seed)
             )
-            for each, numbers in zip(read, chosen)
+            for each, (_, numbers) in zip(read, rows)
         )
     else:
         both = (_sequences(images, order, permutation_seed) for images in (train, test))
@@ -129,7 +104,7 @@ def pixel_images(
         solved=solved,
         input_size=width * channels if order == "row" else channels,
         output_size=classes,
-        baseline=baseline,
+        baseline=entropy(labels[0]),
         readout="last",
         criterion=f"{SOLVED[order]:.0%} of the images right",
         show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width),
@@ -160,7 +135,7 @@ def _reader(
     rows: Dataset, chosen: np.ndarray, image_column: str, label_column: str, data: str
 ) -> Callable[[np.ndarray], LabelledImages]:
     """What reads the examples of given numbers, each a place among the chosen rows."""
-    return lambda numbers: _read(rows.select(chosen[numbers]), image_column, label_column, data)
+    return lambda numbers: read_images(rows.select(chosen[numbers]), image_column, label_column, data)
 
 
 def _of_size(images: LabelledImages, size: tuple[int, int, int], data: str) -> LabelledImages:
@@ -168,62 +143,3 @@ def _of_size(images: LabelledImages, size: tuple[int, int, int], data: str) -> L
         shape = list(images.pixels.shape[1:])
         raise UserError(f"data={data!r}: images [h, w, c] of {list(size)} and of {shape}; expected one size")
     return images
-
-
-def _read(rows: Dataset, image_column: str, label_column: str, data: str) -> LabelledImages:
-    """A split as pixels [N, h, w, c] uint8 and labels [N] int32."""
-    import datasets
-
-    at = f"data={data!r}: column {image_column!r} of split {str(rows.split)!r}"
-    stored = isinstance(rows.features[image_column], datasets.Image)
-    images = _decoded(rows, image_column, at) if stored else array(rows, image_column, data)
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise UserError(f"{at} holds values of shape {list(images.shape[1:])}; expected images [h, w] or [h, w, c]")
-    pixels = _whole(images, np.uint8, at, "whole numbers from 0 to 255")
-    return LabelledImages(pixels[..., None] if pixels.ndim == 3 else pixels, _labels(rows, label_column, data))
-
-
-def _labels(rows: Dataset, column: str, data: str) -> np.ndarray:
-    """The classes of a split [N] int32."""
-    at = f"data={data!r}: column {column!r} of split {str(rows.split)!r}"
-    labels = array(rows, column, data)
-    if labels.ndim != 1:
-        raise UserError(f"{at} holds lists; expected one whole number a row")
-    return _whole(labels, np.int32, at, "whole numbers from 0 to C - 1")
-
-
-def _decoded(rows: Dataset, column: str, at: str) -> np.ndarray:
-    """Stored image files as one array [N, h, w] or [N, h, w, c]."""
-    images = []
-    try:
-        for image in rows[column]:
-            mode = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)  # one bit a pixel; a palette
-            images.append(np.asarray(image if mode == image.mode else image.convert(mode)))
-    except Exception as error:  # whatever a decoder says of bytes that are no image, or of none
-        raise UserError(f"{at}: image {len(images)} cannot be decoded; expected whole image files") from error
-    if len(shapes := sorted({image.shape for image in images})) > 1:
-        raise UserError(f"{at} has images of shapes {str(shapes[:5])[1:-1]}; expected one shape")
-    return np.stack(images)
-
-
-def _whole(values: np.ndarray, dtype: type, at: str, expected: str) -> np.ndarray:
-    """The values in a narrower dtype; UserError with the first that it cannot hold."""
-    with np.errstate(invalid="ignore"):
-        narrow = values.astype(dtype)
-    if len(wrong := values[narrow != values]):
-        raise UserError(f"{at} holds {wrong[0]}; expected {expected}")
-    return narrow
-
-
-def _classes(stated: int | None, feature: object, labels: np.ndarray, data: str) -> int:
-    """C, once every label is found to lie in 0 ... C - 1."""
-    lowest, highest = int(labels.min()), int(labels.max())
-    classes = stated
-    if stated is None:
-        classes = getattr(feature, "num_classes", None) or min(max(highest + 1, 2), MOST_CLASSES)
-    if classes < 2:
-        raise UserError(f"classes={classes}; expected at least 2")
-    if lowest < 0 or highest >= classes:
-        wrong = lowest if lowest < 0 else highest
-        raise UserError(f"data={data!r}: a label of {wrong}; expected 0 to {classes - 1}, as classes={classes}")
-    return classes

@@ -9,24 +9,27 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqjax.models.characters import CharacterEncoder
+from seqjax.models.images import ImageEncoder
 from seqjax.models.stack import Stack, ends, init_stack, run_stack, stack_of
 from seqjax.types import Array, Cell, Model, PyTree, UserError
 from seqjax.unroll import find_strategy
 
 
 class Surroundings(nn.Module):
-    """The Flax parts of a model: what embeds its tokens, and what reads its last layer."""
+    """The Flax parts of a model: what embeds its tokens or looks at its images, and what reads its last layer."""
 
     output_size: int
     tokens: int | None
     embedding: int | None
     characters: int | None = None
     character_width: int = 0
+    image: tuple[int, int, int] | None = None
 
     def setup(self) -> None:
         """Flax's place for parts."""
         self.head = nn.Dense(self.output_size)
-        self.embed = nn.Embed(self.tokens, self.embedding) if self.embedding else None
+        self.embed = nn.Embed(self.tokens, self.embedding) if self.tokens and self.embedding else None
+        self.look = ImageEncoder(self.image, self.embedding) if self.image and self.embedding else None
         self.spell = CharacterEncoder(self.characters, self.character_width) if self.characters else None
 
     def __call__(self, inputs: Array, width: int) -> Array:
@@ -35,9 +38,9 @@ class Surroundings(nn.Module):
         return self.head(jnp.zeros((1, width)))
 
     def encode(self, inputs: Array) -> Array:
-        """Tokens [T, B] to vectors [T, B, D]: learned, or one-hot. Vectors stay as they are."""
+        """Tokens [T, B] to vectors [T, B, D]: learned, or one-hot. Vectors stay as they are, but for images."""
         if self.tokens is None:
-            return inputs
+            return inputs if self.look is None else self.look(inputs)
         if self.spell is not None:
             inputs, characters = inputs[..., 0], inputs[..., 1:]
         vectors = self.embed(inputs) if self.embed else jax.nn.one_hot(inputs, self.tokens)
@@ -62,6 +65,7 @@ def sequence_model(
     embedding: int | None = None,
     characters: int | None = None,
     character_width: int = 64,
+    image: tuple[int, int, int] | None = None,
     strategy: str = "auto",
 ) -> Model:
     """A stack of one cell over the sequence, read by a linear layer.
@@ -82,10 +86,12 @@ def sequence_model(
         readout: 'every' answers at each step [T, B, O]; 'last' answers once [B, O], from the output
             at the last valid step and, read backwards, from the output at the first.
         tokens: inputs are integers [T, B].
-        embedding: width of the learned embedding of tokens; None for one-hot vectors.
+        embedding: width of the learned embedding of tokens, or of what a convolution makes of images; None for one-hot
+            vectors, and for images as they are.
         characters: how many characters there are, where inputs are tokens and their characters
             [T, B, 1 + C]; see `CharacterEncoder`. None where a token is but a number.
         character_width: width of what is made of the characters, and joined to the token's vector.
+        image: rows, columns and channels, where each input is an image; see `ImageEncoder`.
         strategy: how the cells run over time; see `unroll`.
 
     Raises:
@@ -100,13 +106,13 @@ def sequence_model(
             raise UserError(f"{name}={share}; expected at least 0 and less than 1")
     if dropout and layers == 1:
         raise UserError(f"dropout={dropout} acts between layers; it needs layers of 2 or more, not 1")
-    if embedding is not None and not tokens:
+    if embedding is not None and not (tokens or image):
         raise UserError(f"embedding={embedding}, but the task's inputs are vectors; leave it out")
     if embedding is not None and embedding < 1:
         raise UserError(f"embedding={embedding}; expected at least 1")
     if character_width < 1:
         raise UserError(f"character_width={character_width}; expected at least 1")
-    around = Surroundings(output_size, input_size if tokens else None, embedding, characters, character_width)
+    around = Surroundings(output_size, input_size if tokens else None, embedding, characters, character_width, image)
     ways = 2 if bidirectional else 1
     width_in = (embedding or input_size) + (character_width if characters else 0)
 

@@ -94,3 +94,22 @@ def drawings(names: Sequence[str], drawn: np.ndarray) -> Figure:
             axes.grid(False)
         words = "Each from its label alone; a path begins at the dot, an image at its upper row."
         return Figure("drawings", "Drawn by the network", words, png(figure))
+
+
+def frames(truth: np.ndarray, said: np.ndarray, given: int) -> Figure:
+    """Films [T, N, h, w, c], those of the network below the true ones; the first `given` frames were shown to it."""
+    count, films = truth.shape[:2]
+    with canvas(min(0.9 * count, 12), 2.0 * films) as figure:
+        for number, axes in enumerate(panels(figure, count * films * 2, count)):
+            row, step = divmod(number, count)
+            film = (truth, said)[row % 2]
+            axes.imshow(film[step, row // 2].mean(-1), cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(False)
+            for spine in axes.spines.values():
+                spine.set(visible=True, color=PALETTE[1] if row % 2 and step >= given else "0.8")
+            if step == 0:
+                axes.set_ylabel(("truth", "network")[row % 2], fontsize=8)
+        words = "Upper rows: the true film. Lower rows: what was shown, then, framed, what the network saw coming."
+        return Figure("frames", "Frames foreseen", words, png(figure))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqjax.papers.row import MEASURES, Paper, Row
 from seqjax.report.reproduction import interval, measured, read_results
@@ -14,8 +14,15 @@ HEADINGS = ("application", "shape", "measure", "reached [95 % interval]", "goal"
 NAME = "applications"
 
 
-def page(paper: Paper, results: Path, samples: Mapping[str, str]) -> str:
-    """docs/applications.md: a table, what differs from the published setting, the command of each, and samples."""
+class Shown(NamedTuple):
+    """What a trained network of a row answered: words, and where the figures lie, seen from the page."""
+
+    words: str
+    figures: tuple[str, ...] = ()
+
+
+def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: Sequence[Mapping[str, Any]]) -> str:
+    """docs/applications.md: two tables, what differs from the published settings, the commands, and samples."""
     found, _ = read_results(results)
     lines, notes, commands = [], [], []
     for row in paper.rows:
@@ -34,6 +41,7 @@ def page(paper: Paper, results: Path, samples: Mapping[str, str]) -> str:
         "|" + "---|" * len(HEADINGS),
         *(f"| {' | '.join(line)} |" for line in lines),
         "",
+        *_hidden_markov(ancestors),
         "## Settings, and how they differ from the published ones",
         "",
         *notes,
@@ -45,9 +53,21 @@ def page(paper: Paper, results: Path, samples: Mapping[str, str]) -> str:
     ]
     if samples:
         parts += ["## Samples", ""]
-        for name, words in samples.items():
-            parts += [f"`{name}`:", "", "```", words, "```", ""]
+        for name, shown in samples.items():
+            parts += [f"`{name}`:", "", *(["```", shown.words, "```", ""] if shown.words else [])]
+            parts += [line for figure in shown.figures for line in (f"![{Path(figure).stem}]({figure})", "")]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _hidden_markov(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The classical ancestor on the same data, a line for each record of `experiments.hidden_markov`."""
+    if not records:
+        return []
+    lines = ["## The hidden Markov model on the same data", "", "| model | found | command |", "|---|---|---|"]
+    for record in records:
+        numbers = ", ".join(f"{name} {short(value)}" for name, value in record["found"].items() if name != "model")
+        lines.append(f"| {record['found']['model']} | {numbers} | `{record['command']}` |")
+    return [*lines, ""]
 
 
 def line(row: Row, found: Mapping[str, Any] | None) -> list[str]:

@@ -143,6 +143,7 @@ def build(config: Config) -> tuple[Task, Model]:
         embedding=config.embedding,
         characters=task.characters,
         character_width=config.character_width,
+        image=task.image,
         strategy=config.strategy,
     )
     if config.strategy != "auto":  # not every one is for every cell

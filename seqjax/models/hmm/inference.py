@@ -180,7 +180,8 @@ def _from_left(hmm: HMM, seen: Array, lengths: Array | None, total: Total, paral
             after = jnp.where((t < lengths)[:, None], after, alpha)
         return after, after
 
-    _, later = jax.lax.scan(step, first, (jnp.arange(1, len(seen)), seen[1:]))
+    again = jax.checkpoint(step, prevent_cse=False)  # its gradient keeps [T, B, S], and not S times as much
+    _, later = jax.lax.scan(again, first, (jnp.arange(1, len(seen)), seen[1:]))
     return jnp.concatenate([first[None], later])
 
 
