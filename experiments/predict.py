@@ -1,4 +1,4 @@
-"""Answer with a trained run: the test split, graded as the field does, or texts that are typed.
+"""Answer with a trained run: the test split, graded as the field does and drawn, or what is typed.
 
 Examples:
   python -m experiments.predict runs/tagging
@@ -11,16 +11,22 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import flags
 
 from experiments import command_line
-from experiments.samples import said, spread
+from experiments.samples import Sample, said, sample, spread
 from seqjax import UserError
+from seqjax.report.page import write_whole
 from seqjax.training.prediction import answering, answers, graded, restore
+from seqjax.training.preparing import Prepared
 from seqjax.training.record import write_json
+from seqjax.types import Array, Batch, PyTree
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_multi_string("text", None, "a text to answer to; may be repeated", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "text", None, "a text to answer to, or the path of a wav file; may be repeated", flag_values=FLAGS
+)
 flags.DEFINE_integer("run", 0, "which run of the directory, in the order of its result.json", flag_values=FLAGS)
 flags.DEFINE_integer("samples", 3, "how many sequences of the test split to show", flag_values=FLAGS)
 
@@ -31,8 +37,8 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
         raise UserError(f"--samples={values.samples}; expected at least 0")
     prepared, params = restore(Path(directory), values.run)
     task = prepared.eval_task
-    if task.examples is None or task.spell is None:
-        raise UserError(f"--task={prepared.config.task!r} has no answers that can be spelled; tasks of text have")
+    if task.examples is None:
+        raise UserError(f"--task={prepared.config.task!r} draws its samples; expected a task on data")
     if values.text:
         if blank := [text for text in values.text if not text.strip()]:
             raise UserError(f"--text={blank[0]!r}; expected a text that is not empty")
@@ -40,16 +46,46 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
             raise UserError(f"--task={prepared.config.task!r} reads no text that is typed")
         batch = task.parse(values.text)
         given = jax.device_get(jax.jit(answering(prepared))(params, batch))
+        sure = _chances(prepared, params, batch)
         for n in range(len(values.text)):
-            print(" ".join(task.spell(batch, given, n)))
+            print(" ".join(task.spell(batch, given, n)), *([] if sure is None else [f"{sure[n]:.0%}"]))
+        return
+    shown = sample(prepared, params)
+    if task.spell is None and not shown.words and not shown.figures:
+        raise UserError(f"--task={prepared.config.task!r} has no answers that can be spelled or drawn")
+    _draw(shown, Path(directory) / f"answers-{values.run}", tells=task.spell is None)
+    if task.spell is None:
         return
     answered = list(answers(prepared, params, task.examples.test))
     for batch, given, n in spread(answered, values.samples):
         print(said(task, batch, given, n), end="\n\n")
+    if task.grade is None:
+        return
     grades = graded(task, answered)
     for name, grade in grades.items():
         print(f"{name:<18} {grade:.4f}")
     write_json(Path(directory) / f"grades-{values.run}.json", {"task": prepared.config.task, **grades})
+
+
+def _chances(prepared: Prepared, params: PyTree, batch: Batch) -> Array | None:
+    """How likely each answer is, where it is one of several classes [B]."""
+    if prepared.task.readout != "last" or prepared.eval_task.answer is not None:
+        return None
+    outputs, _ = jax.jit(prepared.model.apply)(params, batch.inputs, batch.lengths)
+    return np.asarray(jax.nn.softmax(outputs).max(-1))
+
+
+def _draw(shown: Sample, folder: Path, tells: bool) -> None:
+    """Keep the figures, and tell where; the words too where nothing else is to be printed."""
+    if tells and shown.words:
+        print(shown.words)
+    try:
+        for figure in shown.figures:
+            folder.mkdir(exist_ok=True)
+            write_whole(folder / f"{figure.name}.png", figure.png)
+            print(f"figure: {folder / figure.name}.png")
+    except OSError as error:
+        raise UserError(f"{str(folder)!r} cannot be written: {error.strerror}") from error
 
 
 def main(argv: list[str] | None = None) -> int:

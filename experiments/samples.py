@@ -27,14 +27,14 @@ class Sample(NamedTuple):
 
 
 def sample(prepared: Prepared, params: PyTree) -> Sample:
-    """What suits the task: text that goes on, a table of who is taken for whom, a translation and its map."""
+    """What suits the task: text that goes on, who is taken for whom, a translation and its map, or nothing."""
     task = prepared.eval_task
     if task.continuation is not None and task.image is not None:
         return _filmed(prepared, params)
     if task.continuation is not None:
         return _written(prepared, params)
     if task.spell is None:
-        return _forecast(prepared, params)
+        return _forecast(prepared, params) if task.peers else Sample("")
     answered = list(answers(prepared, params, task.examples.test))
     words = "\n\n".join(said(task, *one) for one in spread(answered, 3))
     if prepared.model.weights is not None and prepared.config.attention != "none":
@@ -104,9 +104,9 @@ def _forecast(prepared: Prepared, params: PyTree) -> Sample:
     count = len(jax.tree.leaves(examples.test)[0])
     batch = examples.batch(jax.tree.map(lambda leaf: leaf[count // 2 : count // 2 + 1], examples.test))
     outputs, _ = jax.jit(prepared.model.apply)(params, batch.inputs, batch.lengths)
-    width = batch.inputs.shape[-1]
-    asked, given = (np.asarray(x)[0].reshape(-1, width) for x in (batch.targets, outputs))
-    return Sample(_of_peers(prepared.eval_task), (pictures.forecasts(np.asarray(batch.inputs)[:, 0], asked, given),))
+    read = np.asarray(batch.inputs.source if isinstance(batch.inputs, Pair) else batch.inputs)[:, 0]
+    asked, given = (np.asarray(x).reshape(-1, read.shape[1]) for x in (batch.targets, outputs))
+    return Sample(_of_peers(prepared.eval_task), (pictures.forecasts(read, asked, given),))
 
 
 def _looked(prepared: Prepared, params: PyTree, batch: Batch, given: Array, number: int) -> Figure:

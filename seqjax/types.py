@@ -35,8 +35,9 @@ class Cell(NamedTuple):
 class Pair(NamedTuple):
     """A sequence to read, and the one to write as the decoder reads it while it learns.
 
-    source: [T, B] integer tokens
-    said:   [T, B] integer tokens: the symbol of the beginning, then the targets but their last
+    source: [T, B] integer tokens, or [T, B, D] vectors
+    said:   [U, B] integer tokens: the symbol of the beginning, then the targets but their last; or [U, B, O] vectors,
+            of which the first alone is read
     """
 
     source: Array

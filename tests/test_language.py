@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_training import SMALL
+from test_training import SMALL, stopped_and_gone_on_with
 
 from experiments import generate
 from seqjax import UserError
@@ -146,15 +146,7 @@ def test_stopped_and_gone_on_with_is_as_never_stopped(text, tmp_path):
     prepared = prepare(CONFIG._replace(task=f"char_lm(data={text!r}, window=9)"), "map")
     train(prepared, tmp_path / "whole", command="test")
 
-    def stop(step, words):
-        if step == 2:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        train(prepared, tmp_path / "run", command="test", progress=stop)
-    train(prepared, tmp_path / "run", command="test", resume=True)
-    for name in ("metrics.jsonl", "gradients.jsonl"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    stopped_and_gone_on_with(prepared, tmp_path)
     where = str(tmp_path / "run")
     assert generate.main([where, "--prompt=the ", "--steps=5", "--temperature=0.5", "--samples=2"]) == 0
 

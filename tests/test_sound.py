@@ -188,7 +188,11 @@ def test_a_folder_of_wav_files(tmp_path):
     assert len(task.examples.train.words) == 2 and task.spell(batch, batch.targets, 0) == ["low"]
     with pytest.raises(UserError, match="does not tell who speaks"):
         spoken_digits(str(tmp_path), strings=True)
+    heard, typed = task.examples.batch(task.examples.test), task.parse([str(tmp_path / "test" / "low" / "1.wav")])
+    np.testing.assert_allclose(typed.inputs, heard.inputs, atol=1e-5)
     (tmp_path / "test" / "low" / "1.wav").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"low/1.wav' cannot be read as a wav file"):
+        task.parse([str(tmp_path / "test" / "low" / "1.wav")])
     with pytest.raises(UserError, match=r"row 0 of column 'audio' of split 'test' cannot be read as a wav file"):
         spoken_digits(str(tmp_path))
 

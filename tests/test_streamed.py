@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_training import SMALL, stored
+from test_training import SMALL, stopped_and_gone_on_with, stored
 
 from experiments import train as script
 from seqjax.data import streamed
@@ -111,15 +111,7 @@ def test_training_from_disk_is_training_from_memory(tmp_path):
     train(prepare(SMALL._replace(task=task % False, **settings), "data=2"), tmp_path / "whole", command="test")
     prepared = prepare(SMALL._replace(task=task % True, **settings), "data=2")
 
-    def stop(step, words):
-        if step == 2:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        train(prepared, tmp_path / "run", command="test", progress=stop)
-    train(prepared, tmp_path / "run", command="test", resume=True)
-    for name in ("metrics.jsonl", "gradients.jsonl"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    stopped_and_gone_on_with(prepared, tmp_path)
     runs = [json.loads((tmp_path / name / "result.json").read_text())["runs"] for name in ("run", "whole")]
     assert runs[0] == runs[1]
 

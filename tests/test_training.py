@@ -52,29 +52,40 @@ def final_state(directory):
     return state
 
 
-@functools.cache
-def compiled_chunk(config, mesh):
-    prepared = prepare(config, mesh)
-    return prepared.layout.over(prepared.program.chunk)
+once = functools.cache(prepare)  # of one configuration the program is compiled once
 
 
 def run_all(config, mesh="run=1"):
     """The states after one chunk, in the order of the runs; where only the runs differ, by one program."""
-    prepared = prepare(config, mesh)
+    prepared = once(config, mesh)
     places = prepared.layout
     state = places.put(initialize(prepared))
     data = places.put(prepared.program.data, shared=True)
-    chunk = compiled_chunk(config._replace(learning_rates=(0.1, 0.2), seeds=2, first_seed=0), mesh)
-    state, metrics = chunk(state, np.int32(config.steps), data)
+    alike = once(config._replace(learning_rates=(0.1, 0.2), seeds=2, first_seed=0), mesh)
+    state, metrics = alike.compiled.chunk(state, np.int32(config.steps), data)
     order = [int(np.flatnonzero(places.slots == number)[0]) for number in range(len(config.runs))]
     return jax.tree.map(lambda leaf: np.asarray(leaf)[order], (state, metrics))
+
+
+def stopped_and_gone_on_with(prepared, folder):
+    """Train in folder/run as far as step 2, then to the end; to the bit the records are those of folder/whole."""
+
+    def stop(step, words):
+        if step == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(prepared, folder / "run", command="test", progress=stop)
+    train(prepared, folder / "run", command="test", resume=True)
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        assert (folder / "run" / name).read_bytes() == (folder / "whole" / name).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run directory of SMALL, never interrupted."""
     directory = tmp_path_factory.mktemp("whole") / "run"
-    result = train(prepare(SMALL, "run=1"), directory, command="test")
+    result = train(once(SMALL, "run=1"), directory, command="test")
     return directory, result
 
 
@@ -200,14 +211,14 @@ def test_a_solved_run_stops(tmp_path):
 def test_a_finished_run_is_not_trained_again(whole):
     directory, result = whole
     before = (directory / "metrics.jsonl").stat().st_mtime_ns
-    assert train(prepare(SMALL, "run=1"), directory, command="test", resume=True) == result
+    assert train(once(SMALL, "run=1"), directory, command="test", resume=True) == result
     assert (directory / "metrics.jsonl").stat().st_mtime_ns == before
 
 
 def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
     directory, _ = whole
     with pytest.raises(UserError, match="exists; --resume continues it"):
-        train(prepare(SMALL, "run=1"), directory, command="test")
+        train(once(SMALL, "run=1"), directory, command="test")
     with pytest.raises(UserError, match="was made with steps=6, not 8"):
         train(prepare(SMALL._replace(steps=8), "run=1"), directory, command="test", resume=True)
     (tmp_path / "letter.txt").write_text("mine")
@@ -265,7 +276,7 @@ def test_killed_and_resumed_is_as_never_interrupted(whole, killed, stop):
     assert not (directory / "result.json").exists()
     with (directory / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 6, "ru')
-    result = train(prepare(SMALL, "run=1"), directory, command="test", resume=True)
+    result = train(once(SMALL, "run=1"), directory, command="test", resume=True)
     unbroken, wanted = whole
     assert result["runs"] == wanted["runs"]
     for name in ("metrics.jsonl", "gradients.jsonl"):

@@ -4,12 +4,17 @@ import json
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import predict, train
 from seqjax import UserError
+from seqjax.cells.rnn import rnn
 from seqjax.data.forecast import forecast
 from seqjax.data.gesture import gesture, moved
+from seqjax.models import encoder_decoder
+from seqjax.types import Pair
 
 
 def movements(folder, **changed):
@@ -91,6 +96,60 @@ def test_forecasts_are_of_the_rows_that_follow(tmp_path, relative):
     by_hand = batch.targets if relative else asked.reshape(4, -1)
     assert float(task.loss(outputs, batch)) == pytest.approx(np.mean(by_hand**2), rel=1e-4)
     assert float(task.score(outputs, batch)) == pytest.approx(np.mean(np.abs(by_hand)), rel=1e-4)
+
+
+def test_row_by_row_the_same_is_asked_for(tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 2)).round(3)
+    once, rows = (forecast(rows_of(tmp_path, values), **SIZES, written=how) for how in ("at once", "row by row"))
+    one, other = (jax.device_get(task.examples.batch(task.examples.test)) for task in (once, rows))
+    np.testing.assert_array_equal(other.inputs.source, one.inputs)
+    np.testing.assert_array_equal(np.swapaxes(other.targets, 0, 1).reshape(4, -1), one.targets)
+    np.testing.assert_array_equal(other.inputs.said[0], one.inputs[-1])
+    outputs = np.random.default_rng(1).normal(size=other.targets.shape).astype(np.float32)
+    for name in ("loss", "score"):
+        flat = getattr(once, name)(np.swapaxes(outputs, 0, 1).reshape(4, -1), one)
+        assert float(getattr(rows, name)(outputs, other)) == pytest.approx(float(flat), rel=1e-6)
+    assert once.show(one, 1) == rows.show(other, 1) and once.show(one, 1).count("\n") == 4
+    assert (rows.baseline, rows.peers) == (once.baseline, once.peers)
+
+
+@pytest.mark.parametrize("kind", ["additive", "none"])
+def test_a_decoder_of_vectors_reads_what_it_wrote(kind):
+    """Against its own steps one by one; but for the first, what is said to it counts for nothing."""
+    made = encoder_decoder(rnn(hidden=3), 2, 2, embedding=4, bidirectional=True, attention_kind=kind, vectors=True)
+    rng, lengths = np.random.default_rng(0), np.array([5, 3])
+    source, said = (rng.normal(size=(steps, 2, 2)).astype(np.float32) for steps in (5, 4))
+
+    @jax.jit
+    def both(params, said):
+        memory, state = made.start(params, source, lengths)
+        x, found = said[0], []
+        for _ in range(4):
+            state, (x, _) = made.step(params, memory, state, x)
+            found.append(x)
+        return made.model.apply(params, Pair(source, said), lengths)[0], jnp.stack(found)
+
+    params = made.model.init(jax.random.key(0))
+    whole, steps = both(params, said)
+    np.testing.assert_allclose(whole, steps, atol=1e-6)
+    silent = said.copy()
+    silent[1:] = np.nan
+    np.testing.assert_array_equal(both(params, silent)[0], whole)
+    assert np.abs(np.diff(whole, axis=0)).max() > 1e-3
+
+
+def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.preemption.show_report", lambda directory: None)
+    values = np.random.default_rng(0).normal(size=(20, 2)).round(3)
+    sizes = ", ".join(f"{name}={value}" for name, value in SIZES.items())
+    task = f"--task=forecast(data={rows_of(tmp_path, values)!r}, written='row by row', {sizes})"
+    flags = ["--cell=rnn(hidden=2)", "--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=2", "--probe_size=2"]
+    assert train.main([task, *flags, f"--workdir={tmp_path / 'run'}"]) == 0
+    assert predict.main([str(tmp_path / "run")]) == 0
+    assert "last value" in capsys.readouterr().out
+    assert (tmp_path / "run" / "answers-0" / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    assert train.main([task, *flags, "--teacher_forcing=constant_schedule(value=0.5)"]) == 2
+    assert "writes no sequence" in capsys.readouterr().err
 
 
 def test_a_season_before_is_known_exactly(tmp_path):

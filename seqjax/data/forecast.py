@@ -12,12 +12,13 @@ from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import place
 from seqjax.tasks.scoring import masked_mean
-from seqjax.types import Array, Batch, Examples, Task, UserError
+from seqjax.types import Array, Batch, Examples, Pair, Task, UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SEASON = 24  # steps
+SHOWN = 8  # rows, those around the present
 
 
 class Starts(NamedTuple):
@@ -35,9 +36,14 @@ def forecast(
     validation_rows: int = 2880,
     test_rows: int = 2880,
     relative: bool = True,
+    written: Literal["at once", "row by row"] = "at once",
     tested_on: Literal["test", "validation"] = "test",
 ) -> Task:
-    """Read `window` rows of a table and say the next `horizon` rows at once: many-to-one, O = horizon x columns.
+    """Read `window` rows of a table and say the next `horizon` rows.
+
+    Written 'at once', after the last row that is read, this is many-to-one, O = horizon x columns. 'row by row' it is
+    for an encoder and a decoder, with attention or without: O = columns, and each row is written from the row before
+    as it was written.
 
     The rows are in the order of time; those to train on come first, then those of validation and of the test, as
     many as the arguments say; the defaults are the usual 12, 4 and 4 months of the ETT data by the hour. A window to
@@ -60,6 +66,7 @@ def forecast(
         validation_rows: how many after those.
         test_rows: how many after those.
         relative: whether differences to the last row are read and said.
+        written: at once, or row by row.
         tested_on: the part that evaluation reads.
 
     Raises:
@@ -81,25 +88,40 @@ def forecast(
     mean, deviation = values[:train_rows].mean(0), values[:train_rows].std(0)
     values = ((values - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
     train, test = (_starts(*parts[name], window, horizon, name) for name in ("train", tested_on))
-    table, width = jnp.asarray(values), values.shape[1]
+    table, width, stepwise = jnp.asarray(values), values.shape[1], written == "row by row"
 
     def batch(starts: Starts) -> Batch:
         picked = table[starts.row + jnp.arange(window + horizon)[:, None]]
-        inputs, asked = picked[:window], picked[window:]
-        targets = jnp.swapaxes(asked, 0, 1).reshape(len(starts.row), -1)
         if relative:
-            inputs, targets = inputs - inputs[-1], targets - jnp.tile(inputs[-1], (1, horizon))
-        return Batch(inputs, targets, jnp.ones(len(starts.row)))
+            picked = picked - picked[window - 1]
+        inputs, asked = picked[:window], picked[window:]
+        if stepwise:
+            said = jnp.broadcast_to(inputs[-1], asked.shape)
+            return Batch(Pair(inputs, said), asked, jnp.ones(asked.shape[:2]))
+        return Batch(inputs, jnp.swapaxes(asked, 0, 1).reshape(len(starts.row), -1), jnp.ones(len(starts.row)))
 
     return stored_task(
         Examples(train, test, batch),
         lambda outputs, batch: masked_mean(jnp.mean((outputs - batch.targets) ** 2, -1), batch.mask),
         lambda outputs, batch: masked_mean(jnp.mean(jnp.abs(outputs - batch.targets), -1), batch.mask),
         input_size=width,
-        output_size=horizon * width,
+        output_size=width if stepwise else horizon * width,
         baseline=float(np.mean(np.square(_asked(values, test, window, horizon)))),
-        readout="last",
+        readout="decode" if stepwise else "last",
+        show=_show,
         peers=_peers(values, test, window, horizon),
+    )
+
+
+def _show(batch: Batch, number: int) -> str:
+    """A line of numbers a row: what is read, and what is to be said."""
+    source = batch.inputs.source if isinstance(batch.inputs, Pair) else batch.inputs
+    read, asked = np.asarray(source)[:, number], np.moveaxis(np.asarray(batch.targets), batch.mask.ndim - 1, 0)[number]
+    lines = {"read": read, "asked for": asked.reshape(-1, read.shape[1])}
+    return "\n".join(
+        f"{name:<10}" + " ".join(f"{x:6.2f}" for x in row)
+        for name, rows in lines.items()
+        for row in (rows if len(rows) <= SHOWN else rows[-SHOWN:] if name == "read" else rows[:SHOWN])
     )
 
 

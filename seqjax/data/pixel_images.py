@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.data.images import LabelledImages, count_classes, read_both, read_images, read_labels, rows_of
-from seqjax.data.labels import entropy
+from seqjax.data.labels import entropy, share_of_right
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed, is_streamed
@@ -107,6 +107,8 @@ def pixel_images(
         baseline=entropy(labels[0]),
         readout="last",
         criterion=f"{SOLVED[order]:.0%} of the images right",
+        spell=lambda batch, answers, number: [str(int(np.asarray(answers)[number]))],
+        grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
         show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width),
     )
 

@@ -41,15 +41,14 @@ def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: st
         at = place(rows, column, data, row)
         value = {"bytes": None, "path": value} if isinstance(value, str) else value
         own, samples = _wav(value, at) if isinstance(value, dict) else (own, _samples(value, at))
-        if not isinstance(own, int) or own < 1:
-            raise UserError(f"{at}: a rate of {own!r}; expected samples a second")
-        if not samples.size or not np.isfinite(samples).all():
-            raise UserError(f"{at} holds {'no samples' if not samples.size else 'samples that are not finite'}")
-        if own != rate:
-            common = gcd(own, rate)
-            samples = resample_poly(samples, rate // common, own // common)
-        found.append(samples.astype(np.float32))
+        found.append(_at_rate(samples, own, rate, at))
     return found
+
+
+def wav_files(paths: list[str], rate: int) -> list[np.ndarray]:
+    """The recordings of wav files, as of `recordings`. Raises UserError with the path of one that is none."""
+    read = [_wav({"bytes": None, "path": str(Path(path).expanduser())}, repr(path)) for path in paths]
+    return [_at_rate(samples, own, rate, repr(path)) for path, (own, samples) in zip(paths, read)]
 
 
 def wav_folder(data: str) -> dict[str, Dataset] | None:
@@ -95,6 +94,17 @@ def _triangles(frame: int, rate: int, bands: int) -> np.ndarray:
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     frequency = np.fft.rfftfreq(frame, 1 / rate)[:, None]
     return np.maximum(0, np.minimum((frequency - low) / (middle - low), (high - frequency) / (high - middle)))
+
+
+def _at_rate(samples: np.ndarray, own: object, rate: int, at: str) -> np.ndarray:
+    if not isinstance(own, int) or own < 1:
+        raise UserError(f"{at}: a rate of {own!r}; expected samples a second")
+    if not samples.size or not np.isfinite(samples).all():
+        raise UserError(f"{at} holds {'no samples' if not samples.size else 'samples that are not finite'}")
+    if own != rate:
+        common = gcd(own, rate)
+        samples = resample_poly(samples, rate // common, own // common)
+    return samples.astype(np.float32)
 
 
 def _samples(value: object, at: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import optax
 
 from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
 from seqjax.data.loading import load
-from seqjax.data.sound import log_mel, recordings, wav_folder
+from seqjax.data.sound import log_mel, recordings, wav_files, wav_folder
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed
 from seqjax.data.text import cuts, train_and_test
@@ -127,6 +127,13 @@ def spoken_digits(
         exist = jnp.ones(picked.words.shape) if not strings else picked.words > 0
         return Batch(jnp.swapaxes(picked.frames, 0, 1), picked.words.T, exist.T.astype(jnp.float32), picked.steps)
 
+    def parse(paths: list[str]) -> Batch:
+        """Of wav files that are named."""
+        heard = [log_mel(samples, rate, bands) for samples in wav_files(paths, rate)]
+        table, lengths = padded(standardized(heard, mean, deviation))
+        said = np.zeros((len(paths), longest) if strings else len(paths), np.int32)
+        return batch(Spoken(jnp.asarray(table), jnp.asarray(said), jnp.asarray(lengths)))
+
     if strings:
         bound = int(1.5 * longest * len(steps) / len(train))
         parts = [
@@ -144,6 +151,7 @@ def spoken_digits(
             output_size=1 + len(names),
             baseline=float(np.log(len(names))),
             answer=lambda outputs, batch: best_path(outputs, batch, longest),
+            parse=parse,
             spell=lambda batch, said, number: [names[int(n) - 1] for n in np.asarray(said)[:, number] if n],
             grade=lambda truth, said, steps: {"word error rate": word_error_rate(truth, said)},
         )
@@ -160,6 +168,7 @@ def spoken_digits(
         output_size=len(names),
         baseline=entropy(words[0]),
         readout="last",
+        parse=parse,
         spell=lambda batch, said, number: [names[int(np.asarray(said)[number])]],
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )

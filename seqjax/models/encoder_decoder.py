@@ -1,4 +1,4 @@
-"""Encoder and decoder: a sequence is read, and another written symbol by symbol, with or without attention."""
+"""Encoder and decoder: a sequence is read, and another written step by step, with or without attention."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EncoderDecoder(NamedTuple):
 
 
 class Around(nn.Module):
-    """The Flax parts: embeddings of both sides, the bridge, attention and the readout."""
+    """The Flax parts: what reads both sides, the bridge, attention and the readout."""
 
     symbols: int
     answers: int
@@ -40,11 +40,12 @@ class Around(nn.Module):
     carry_sizes: tuple[int, ...]
     width: int
     scores: Additive | Multiplicative | None
+    vectors: bool = False
 
     def setup(self) -> None:
         """Flax's place for parts."""
-        self.source = nn.Embed(self.symbols, self.embedding)
-        self.target = nn.Embed(self.answers, self.embedding)
+        read = (lambda _: nn.Dense(self.embedding)) if self.vectors else (lambda size: nn.Embed(size, self.embedding))
+        self.source, self.target = read(self.symbols), read(self.answers)
         self.bridge = [nn.Dense(size) for size in self.carry_sizes]
         self.combine = nn.Dense(self.width, use_bias=False)
         self.head = nn.Dense(self.answers)
@@ -52,18 +53,19 @@ class Around(nn.Module):
 
     def __call__(self, width: int) -> None:
         """Touches every part once, to make its parameters."""
-        encoded, token = jnp.zeros((1, 1, width)), jnp.zeros((1,), jnp.int32)
-        self.source(token), self.target(token), self.begin(encoded[0]), self.project(encoded)
+        encoded = jnp.zeros((1, 1, width))
+        one = lambda size: jnp.zeros((1, size)) if self.vectors else jnp.zeros((1,), jnp.int32)  # noqa: E731
+        self.source(one(self.symbols)), self.target(one(self.answers)), self.begin(encoded[0]), self.project(encoded)
         h = jnp.zeros((1, self.width))
         self.answer(self.look(h, encoded, self.project(encoded), jnp.ones((1, 1), bool))[0])
 
-    def read(self, tokens: Array) -> Array:
-        """Source tokens to vectors."""
-        return self.source(tokens)
+    def read(self, steps: Array) -> Array:
+        """What is read at each step of the source, as vectors."""
+        return self.source(steps)
 
-    def said(self, tokens: Array) -> Array:
-        """Target tokens to vectors."""
-        return self.target(tokens)
+    def said(self, steps: Array) -> Array:
+        """What was written, as vectors."""
+        return self.target(steps)
 
     def begin(self, summary: Array) -> list[Array]:
         """What is added to each leaf of the decoder's initial carries: tanh(W · summary + b)."""
@@ -81,7 +83,7 @@ class Around(nn.Module):
         return jnp.tanh(self.combine(jnp.concatenate([context, h], -1))), weights
 
     def answer(self, features: Array) -> Array:
-        """h̃ -> logits."""
+        """h̃ -> logits, or the vector that is written."""
         return self.head(features)
 
 
@@ -99,6 +101,7 @@ def encoder_decoder(
     beam_width: int = 1,
     length_penalty: float = 1.0,
     longest: int = 50,
+    vectors: bool = False,
     strategy: str = "auto",
 ) -> EncoderDecoder:
     """An encoder's stack reads the source; a decoder's stack of the same cell writes the target.
@@ -113,9 +116,13 @@ def encoder_decoder(
     depends on the encoder's outputs alone. Without attention that is all the decoder knows of the source.
     (Sutskever, Vinyals & Le 2014; Cho et al. 2014)
 
+    Of vectors, as of a time series, e is a linear layer and y_u = V h̃_u + b. The decoder reads said[0] and from then on
+    what it wrote itself, in training too: what follows in `said` is there for its length alone.
+
     Args:
         cell: the Cell of every layer; its carry of floating point.
-        input_size, output_size: symbols of source and target; target 0 is the end, 1 the beginning, 2 <unk>.
+        input_size, output_size: symbols of source and target; target 0 is the end, 1 the beginning, 2 <unk>. Or the
+            sizes of their vectors.
         embedding: width of both embeddings.
         layers: depth of encoder and of decoder.
         bidirectional: the encoder reads both ways.
@@ -125,6 +132,7 @@ def encoder_decoder(
         beam_width: hypotheses kept where the model decodes; 1 is greedy.
         length_penalty: see `decoding.beam`.
         longest: symbols written at most, the end included.
+        vectors: source and target are vectors.
         strategy: how the encoder's cells run over time; see `unroll`.
 
     Raises:
@@ -144,7 +152,7 @@ def encoder_decoder(
     width = one[1].shape[-1]
     sizes = tuple(leaf.size for leaf in jax.tree.leaves(one[0]))
     kind = attention(attention_kind, width)
-    around = Around(input_size, output_size, embedding, layers * sizes, width, kind)
+    around = Around(input_size, output_size, embedding, layers * sizes, width, kind, vectors)
 
     def part(params: PyTree, method: str, *arguments: Array) -> PyTree:
         return around.apply({"params": params["around"]}, *arguments, method=method)
@@ -194,15 +202,15 @@ def encoder_decoder(
     def follow(
         params: PyTree, ys: Array, lengths: Array | None, said: Array, key: Array | None, teacher_forcing: Array | None
     ) -> tuple[Array, Array]:
-        """h̃ [U, B, H] and weights [U, B, S] where the decoder reads `said` [U, B], or at times what it said itself."""
+        """h̃ [U, B, H] and weights [U, B, S] where the decoder reads `said` [U, B], or at times what it wrote itself."""
         memory, state = begin(params, ys, lengths)
         steps = jnp.arange(len(said))
         keys = None if key is None else jax.vmap(lambda n: jax.random.fold_in(key, n))(layers + 2 + steps)
 
-        def embedded(tokens: Array, place: int) -> Array:
-            return drop(part(params, "said", tokens), input_dropout, key, place)
+        def embedded(steps: Array, place: int) -> Array:
+            return drop(part(params, "said", steps), input_dropout, key, place)
 
-        if teacher_forcing is None:
+        if teacher_forcing is None and not vectors:
 
             def step(state: PyTree, now: tuple[Array, Array | None]) -> tuple[PyTree, tuple[Array, Array]]:
                 state, weights = look(params, memory, state, *now)
@@ -210,13 +218,16 @@ def encoder_decoder(
 
             return jax.lax.scan(step, state, (embedded(said, layers), keys))[1]
 
-        def own(before: PyTree, now: tuple[Array, Array, Array]) -> tuple[PyTree, tuple[Array, Array]]:
+        def own(before: PyTree, now: tuple[Array, Array, Array | None]) -> tuple[PyTree, tuple[Array, Array]]:
             state, last = before
             truth, number, key = now
-            forced = (number == 0) | (jax.random.uniform(key, truth.shape) < teacher_forcing)
+            forced = number == 0
+            if teacher_forcing is not None:
+                forced = forced | (jax.random.uniform(key, truth.shape) < teacher_forcing)
             x = drop(part(params, "said", jnp.where(forced, truth, last)), input_dropout, key, layers)
             state, weights = look(params, memory, state, x, key)
-            last = jnp.argmax(part(params, "answer", state[1]), -1).astype(truth.dtype)
+            last = part(params, "answer", state[1])
+            last = last if vectors else jnp.argmax(last, -1).astype(truth.dtype)
             return (state, last), (state[1], weights)
 
         return jax.lax.scan(own, (state, said[0]), (said, steps, keys))[1]
@@ -281,7 +292,7 @@ def encoder_decoder(
     def weights(params: PyTree, inputs: Pair, lengths: Array | None) -> Array:
         return follow(params, encoded(params, inputs.source, lengths)[0], lengths, inputs.said, None, None)[1]
 
-    return EncoderDecoder(Model(init, apply, encode, stack, read, decode, weights), start, step)
+    return EncoderDecoder(Model(init, apply, encode, stack, read, None if vectors else decode, weights), start, step)
 
 
 def _first_step(cell: Cell, params: PyTree) -> tuple[PyTree, Array]:

@@ -10,6 +10,7 @@ from seqjax.tasks.scoring import cross_entropy
 from seqjax.types import Array, Batch, Task, UserError
 
 MEASURED = 4000  # sequences from which the optimum is measured
+MOST = 10_000  # states, or symbols
 FAR = 1000  # steps after which the filter's uncertainty is taken to stay what it was in the last half of them
 SHARE = 0.1  # of the way from the optimum to the baseline that may be left where the task is solved
 
@@ -49,8 +50,8 @@ def hidden_markov(
         model_seed: which model.
 
     Raises:
-        UserError: a length below 1, fewer than 2 states or symbols, a concentration that is
-            not positive, a negative seed.
+        UserError: a length below 1, fewer than 2 states or symbols or more than 10,000, a concentration
+            that is not positive, a negative seed.
     """
     for name, value, least in (
         ("length", length, 1),
@@ -63,6 +64,9 @@ def hidden_markov(
     for name, value in (("moves", moves), ("emissions", emissions)):
         if not value > 0:
             raise UserError(f"{name}={value}; expected a positive number")
+    for name, value in (("states", states), ("symbols", symbols)):
+        if value > MOST:
+            raise UserError(f"{name}={value}; expected at most {MOST}: the optimum is measured on {MEASURED} sequences")
     random = np.random.default_rng(model_seed)
     transition = _chances(random, moves, states, states)
     emission = _chances(random, emissions, states, symbols)

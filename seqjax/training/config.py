@@ -153,7 +153,8 @@ def build(config: Config) -> tuple[Task, Model]:
 
 
 def _writer(config: Config, task: Task, cell: Cell) -> Model:
-    """The model of a task whose answer is a sequence of its own, at most as long as the longest to train on."""
+    """The model of a task whose answer is a sequence of its own: symbols, at most as many as the longest to train on
+    has, or as many vectors as are asked for."""
     return encoder_decoder(
         cell,
         task.input_size,
@@ -165,7 +166,8 @@ def _writer(config: Config, task: Task, cell: Cell) -> Model:
         dropout=config.dropout,
         input_dropout=config.input_dropout,
         beam_width=config.beam,
-        longest=task.examples.cuts[-1],
+        longest=task.examples.cuts[-1] if task.tokens else 1,
+        vectors=not task.tokens,
         strategy=config.strategy,
     ).model
 

@@ -93,10 +93,9 @@ def _train(
     stopping: Callable[[], bool],
 ) -> tuple[float, RunState]:
     """The loop over chunks; the stack closes the files, also where an error ends it. Gives seconds and `_ends`."""
-    config, program, layout = prepared.config, prepared.program, prepared.layout
+    config, program, layout = prepared.config, prepared.compiled, prepared.layout
     progress(0, "compiling")
     began = time.monotonic()
-    chunk, probe = layout.over(program.chunk), layout.over(program.probe)
     state = initialize(prepared)
     done, seconds, saved = 0, 0.0, None
     if config.steps:
@@ -113,26 +112,26 @@ def _train(
     ends = _ends(state, layout)
     going = ends.going(config.stop_when_solved)
     if done == 0:
-        files.write_gradients(probed_lines(probe, state, data, layout, going))
+        files.write_gradients(probed_lines(program.probe, state, data, layout, going))
     while done < config.steps and going.any():
         if processes.any_of(stopping()):
             checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
             raise Preempted(f"stopped at step {done} of {config.steps}, with a checkpoint")
         steps = min(config.eval_every, config.steps - done)
-        state, measured = chunk(state, np.int32(steps), data)
+        state, measured = program.chunk(state, np.int32(steps), data)
         done += steps
         lines = measured_lines(measured, done, layout, going)
         files.write_metrics(lines)
         ends = _ends(state, layout)
         going = ends.going(config.stop_when_solved)
         if _passes(config.probe_every, done, steps):
-            files.write_gradients(probed_lines(probe, state, data, layout, going))
+            files.write_gradients(probed_lines(program.probe, state, data, layout, going))
         if _passes(config.checkpoint_every, done, steps) and going.any():
             checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
         progress(done, in_words(ends, layout, lines))
     seconds += time.monotonic() - began
     if config.steps:
-        files.write_gradients(probed_lines(probe, state, data, layout, layout.slots >= 0))
+        files.write_gradients(probed_lines(program.probe, state, data, layout, layout.slots >= 0))
         checkpoints.save(done, _saved(state, layout, seconds))
     return seconds, ends
 

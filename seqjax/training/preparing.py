@@ -16,7 +16,11 @@ from seqjax.types import Model, Task
 
 
 class Prepared(NamedTuple):
-    """A program that can be trained: everything a user can get wrong has been looked at."""
+    """A program that can be trained: everything a user can get wrong has been looked at.
+
+    `compiled` is the program, chunk and probe for all runs along the layout, compiled when they are first called: who
+    trains twice with one Prepared, as a run that is resumed, compiles once.
+    """
 
     config: Config
     task: Task
@@ -24,6 +28,7 @@ class Prepared(NamedTuple):
     model: Model
     program: Program
     layout: Layout
+    compiled: Program
 
 
 def prepare(config: Config, mesh: str = "auto") -> Prepared:
@@ -35,7 +40,9 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     layout = make_layout(mesh, len(config.runs), config.batch_size, branches)
     program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
     memory.require(config, task, eval_task, model, program, layout)
-    return Prepared(config, task, eval_task, model, program, layout)
+    chunk, probe = layout.over(program.chunk), layout.over(program.probe)
+    compiled = program._replace(init=jax.jit(program.init), chunk=chunk, probe=probe)
+    return Prepared(config, task, eval_task, model, program, layout, compiled)
 
 
 def initialize(prepared: Prepared) -> RunState:
@@ -46,9 +53,10 @@ def initialize(prepared: Prepared) -> RunState:
     host devices (seen with JAX 0.10.2 on two cores).
     """
     config, slots = prepared.config, prepared.layout.slots
-    init = jax.jit(prepared.program.init)
     made = []
     for slot in slots:
         run = config.runs[max(slot, 0)]
-        made.append(jax.device_get(init(np.int32(run["seed"]), np.float32(run["learning_rate"]), slot >= 0)))
+        made.append(
+            jax.device_get(prepared.compiled.init(np.int32(run["seed"]), np.float32(run["learning_rate"]), slot >= 0))
+        )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *made)

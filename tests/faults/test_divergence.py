@@ -56,7 +56,7 @@ CASES = [("run=1,map", "auto"), *(pytest.param(*each, marks=pytest.mark.slow) fo
 def test_the_others_are_equal_bit_for_bit(mesh, strategy, record_property):
     config = small.RUN._replace(learning_rates=(1e-2, 3e-2), strategy=strategy, stop_when_solved=False)
     prepared = prepare(config, mesh)
-    programs = prepared.layout.over(prepared.program.chunk), prepared.layout.over(prepared.program.probe)
+    programs = prepared.compiled.chunk, prepared.compiled.probe
     prepared = type("", (), dict(prepared._asdict(), chunk=programs[0], look=programs[1]))
     sound, at = chunks(prepared, lambda leaf: leaf)
     assert at == NEVER
