@@ -50,7 +50,8 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
     prepared, params = restore(Path(directory), values.run)
     task, spec = prepared.task.continuation, prepared.config.task
     if task is None:
-        raise UserError(f"--task={spec!r} is not one that writes on; char_lm, word_lm, piano_rolls and drawing are")
+        known = "char_lm, word_lm, piano_rolls, drawing, and video(asks='next')"
+        raise UserError(f"--task={spec!r} is not one that writes on; expected {known}")
     if prepared.config.bidirectional:
         raise UserError(
             f"{directory!r} was trained with --bidirectional: it cannot write on, as it reads what is to come"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_training import SMALL, stopped_and_gone_on_with
+from small_runs import SMALL, stopped_and_gone_on_with
 
 from experiments import generate
 from seqjax import UserError

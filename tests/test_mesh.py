@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from test_training import SMALL, run_all
+from small_runs import SMALL, run_all
 
 from seqjax.models import sequence_model
 from seqjax.tasks.scoring import cross_entropy

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_training import SMALL, stopped_and_gone_on_with, stored
+from small_runs import SMALL, stopped_and_gone_on_with, stored
 
 from experiments import train as script
 from seqjax.data import streamed

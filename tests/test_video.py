@@ -16,7 +16,7 @@ from seqjax.models.sequence import sequence_model
 from seqjax.spec import build
 from seqjax.training.prediction import restore
 
-H, W, SIZE, FRAMES = 4, 6, 5, 4
+H, W, SIZE, FRAMES = 4, 6, 8, 4
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,8 @@ def film_of(folder, clips, number):
         for y in range(H // 2):
             for x in range(W // 2):
                 shade = np.round(image[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean()) / 255
-                place = (clips.start[number][0] + y + t * down) % SIZE, (clips.start[number][1] + x + t * right) % SIZE
+                place = int(clips.start[number][0]) + y + t * down, int(clips.start[number][1]) + x + t * right
+                assert min(place) >= 0
                 frames[(t, *place)] = shade
     return frames.reshape(FRAMES, -1), row["label"]
 
@@ -86,14 +87,20 @@ def test_the_next_frame_and_what_simple_guesses_reach(data):
     np.testing.assert_allclose(task.continuation.prompt("3")[:, 0], films[:2, 3], atol=1e-6)
 
 
-def test_no_corner_tells_the_way():
-    """Corners and ways are drawn apart, evenly: chi-square of the ways, and of both together."""
+@pytest.mark.parametrize("frames", [3, 4])
+def test_the_middle_tells_nothing_of_the_way_and_nothing_leaves_the_frame(frames):
+    """Middles and ways are drawn apart, evenly: chi-square of both together."""
     from seqjax.data.images import LabelledImages
     from seqjax.data.video import _clips
 
-    clips = _clips(LabelledImages(np.ones((8000, 2, 2, 1), np.uint8), np.zeros(8000, np.int32)), 1, 2, 0)
+    half, size = frames // 2, 3 + 2 * (frames // 2)
+    images = LabelledImages(np.ones((8000, 2, 2, 1), np.uint8), np.zeros(8000, np.int32))
+    clips = _clips(images, 1, size, frames, 0)
+    way = np.array(list(WAYS.values()))[np.asarray(clips.way)]
+    places = np.asarray(clips.start) + np.arange(frames)[:, None, None] * way
+    assert places.min() == 0 and places.max() == size - 2
     table = np.zeros((8, 4))
-    np.add.at(table, (np.asarray(clips.way), np.asarray(clips.start) @ [2, 1]), 1)
+    np.add.at(table, (np.asarray(clips.way), (places[(frames - 1) // 2] - half) @ [2, 1]), 1)
     assert np.sum((table - 250) ** 2 / 250) < 61.1  # 31 degrees of freedom, p = .001
 
 
@@ -102,8 +109,8 @@ def test_no_corner_tells_the_way():
     [
         ({"frames": 1}, "frames=1; expected at least 2"),
         ({"shrink": 0}, "shrink=0; expected at least 1"),
-        ({"size": 2}, "size=2, shrink=2: images of 2 by 3 pixels do not fit into a frame"),
-        ({"shrink": 9}, "shrink=9: images of 0 by 0 pixels do not fit"),
+        ({"size": 12}, "size=12: images of 2 by 3 pixels leave it in 10 frames; expected 13 or more"),
+        ({"shrink": 9}, "shrink=9: images of 0 by 0 pixels would be left"),
         ({"label_column": "class"}, "label_column='class'"),
     ],
 )

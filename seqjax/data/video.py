@@ -44,18 +44,18 @@ def video(
     data: str = "ylecun/mnist",
     asks: Literal["kind", "next"] = "kind",
     frames: int = 10,
-    size: int = 24,
+    size: int = 28,
     shrink: int = 2,
     image_column: str = "image",
     label_column: str = "label",
     test_share: float = 0.1,
 ) -> Task:
-    """Watch an image move over a frame of size x size pixels, one pixel a step, and leave it to come in again opposite.
+    """Watch an image move over a frame of size x size pixels, one pixel a step.
 
-    Each step is a frame [size·size], row by row, from 0 to 1. Every image of the data has one of eight ways and a
-    corner to begin at, both drawn evenly by numpy.random.default_rng (0 to train on, 1 to test on): where
-    it is says nothing of where it goes, which takes two frames to see. With `--embedding=64` each frame is read
-    through a convolution of that width.
+    Each step is a frame [size·size], row by row, from 0 to 1. Every image of the data has one of eight ways and a place
+    in the middle of its way, both drawn evenly by numpy.random.default_rng (0 to train on, 1 to test on), so that it
+    stays within the frame: the middle frame says nothing of the way, the first and the last a little, two
+    frames everything. With `--embedding=64` each frame is read through a convolution of that width.
 
     Asks:
         'kind': at the end, which label and which way: two choices, O = C + 8. The loss is the sum of their
@@ -76,7 +76,7 @@ def video(
         test_share: the share held out where there is no split to test on.
 
     Raises:
-        UserError: as `pixel_images`; and fewer frames than 2, a shrink below 1, images that do not fit into a frame.
+        UserError: as `pixel_images`; and fewer frames than 2, a shrink below 1, images that would leave the frame.
     """
     for name, value, least in (("frames", frames, 2), ("shrink", shrink, 1), ("size", size, 2)):
         if value < least:
@@ -85,10 +85,15 @@ def video(
     both = read_both(rows_of(splits, test_share, data), image_column, label_column, data)
     labels = np.concatenate([part.labels for part in both])
     classes = count_classes(None, splits["train"].features[label_column], labels, data)
-    train, test = (_clips(part, shrink, size, seed) for seed, part in enumerate(both))
-    height, width = train.image.shape[1:]
-    if not height or not width or max(height, width) > size:
-        raise UserError(f"size={size}, shrink={shrink}: images of {height} by {width} pixels do not fit into a frame")
+    height, width = (n // shrink for n in both[0].pixels.shape[1:3])
+    least = max(height, width) + 2 * (frames // 2)
+    if not height or not width:
+        raise UserError(f"shrink={shrink}: images of {height} by {width} pixels would be left")
+    if size < least:
+        raise UserError(
+            f"size={size}: images of {height} by {width} pixels leave it in {frames} frames; expected {least} or more"
+        )
+    train, test = (_clips(part, shrink, size, frames, seed) for seed, part in enumerate(both))
 
     def film(clips: Clips) -> Array:
         """[T, B, size·size]"""
@@ -163,13 +168,16 @@ def video(
     )
 
 
-def _clips(images: LabelledImages, shrink: int, size: int, seed: int) -> Clips:
+def _clips(images: LabelledImages, shrink: int, size: int, frames: int, seed: int) -> Clips:
     """The images in grey and smaller, each with a way and a corner of its own."""
     rng, count = np.random.default_rng(seed), len(images.labels)
     grey = images.pixels.mean(-1)
     height, width = (n // shrink for n in grey.shape[1:])
     squares = grey[:, : height * shrink, : width * shrink].reshape(count, height, shrink, width, shrink)
-    ways, starts = rng.integers(len(WAYS), size=count), rng.integers(size, size=(count, 2))
+    ways = rng.integers(len(WAYS), size=count)
+    half = frames // 2
+    middle = rng.integers(half, [size - height - half + 1, size - width - half + 1], size=(count, 2))
+    starts = middle - np.array(list(WAYS.values()))[ways] * ((frames - 1) // 2)
     small = squares.mean((2, 4)).round().astype(np.uint8)
     return Clips(*map(jnp.asarray, (small, images.labels, ways.astype(np.int32), starts.astype(np.int32))))
 

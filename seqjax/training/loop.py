@@ -94,7 +94,7 @@ def _train(
 ) -> tuple[float, RunState]:
     """The loop over chunks; the stack closes the files, also where an error ends it. Gives seconds and `_ends`."""
     config, program, layout = prepared.config, prepared.compiled, prepared.layout
-    progress(0, "compiling")
+    progress(0, "compiling, and the first steps")
     began = time.monotonic()
     state = initialize(prepared)
     done, seconds, saved = 0, 0.0, None

@@ -68,7 +68,8 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
 
     forcing = make_schedule("--teacher_forcing", config.teacher_forcing)
     if forcing is not None and (task.readout != "decode" or not task.tokens):
-        raise UserError(f"--teacher_forcing={config.teacher_forcing!r}: --task={config.task!r} writes no sequence of symbols")
+        given = f"--teacher_forcing={config.teacher_forcing!r}"
+        raise UserError(f"{given}: --task={config.task!r} writes no sequence of symbols")
     if parts > 1 and task.readout == "decode":
         raise UserError(f"--mesh: data={parts}, but --task={config.task!r} writes sequences; expected data=1")
 

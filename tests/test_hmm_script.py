@@ -1,0 +1,43 @@
+"""experiments.hidden_markov: a tagger that is counted, and a text whose states nobody knows."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from test_text import own_cache, sentences  # noqa: F401  (a fixture of every test)
+
+from experiments import hidden_markov
+
+
+def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
+    """Counted on the rows to train on: an ambiguous word gets the label that what came before suggests."""
+    train = [("the saw fell", "D N V"), ("we saw it", "P V P"), ("the cat fell", "D N V"), ("we fell", "P V")]
+    where = sentences(tmp_path / "d", train, [("we saw it", "P V P"), ("the saw fell", "D N V")])
+    assert hidden_markov.main([f"--task=tagging(data={where!r}, min_count=1)", "--smoothing=0.01"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"accuracy +1\.0000", out) and "4 states, 7 words" in out
+    assert hidden_markov.main([]) == 2 and "--task is missing" in capsys.readouterr().err
+    assert hidden_markov.main(["--task=adding"]) == 2 and "expected a task of words" in capsys.readouterr().err
+    assert hidden_markov.main(["--task=adding", "--states=0"]) == 2 and "--states=0" in capsys.readouterr().err
+
+
+def test_a_hidden_markov_model_of_a_text(tmp_path, capsys):
+    """With one state it is the model without memory, in closed form; with more it knows what follows on what."""
+    lines = ["ab" * 9, "ab" * 7, "ab" * 8 + "a", "abab"]
+    (tmp_path / "t.txt").write_text("\n".join(lines) + "\n")
+    flags = [f"--task=char_lm(data='{tmp_path / 't.txt'}', window=7, test_share=0.25)", "--rounds=40"]
+    found = {}
+    for states in (1, 4):
+        record = tmp_path / f"{states}.json"
+        assert hidden_markov.main([*flags, f"--states={states}", f"--record={record}"]) == 0
+        found[states] = json.loads(record.read_text())["found"]
+        assert f"{states} states, 3 symbols" in capsys.readouterr().out
+    # Windows of 7 that follow each other read every symbol of the first three lines but the last.
+    read = "".join(line + "\n" for line in lines[:3])[:-1]
+    share = {symbol: read.count(symbol) / len(read) for symbol in "ab\n"}
+    expected = -np.mean([np.log(share[symbol]) for symbol in "bab\n"])
+    assert found[1]["nats a symbol to test on"] == pytest.approx(expected, rel=1e-5)
+    assert found[4]["nats a symbol to test on"] < 0.6 * expected
+    assert hidden_markov.main([flags[0].replace("window=7", "window=7, stream=True")]) == 2
+    assert "stream=False" in capsys.readouterr().err

@@ -1,0 +1,138 @@
+"""The run directory: what it tells, that nothing overwrites it, and that a killed run goes on as if never killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from small_runs import SMALL, final_state, lines, once
+
+from seqjax.training import prepare, train
+from seqjax.training.record import Lines, create
+from seqjax.types import UserError
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run directory of SMALL, never interrupted."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    result = train(once(SMALL, "run=1"), directory, command="test")
+    return directory, result
+
+
+def test_the_run_directory_tells_everything(whole):
+    directory, result = whole
+    config = json.loads((directory / "config.json").read_text())
+    assert config["kind"] == "train" and config["config"]["cell"] == SMALL.cell
+    assert config["task"]["length"] == 6 and config["task"]["baseline"] == pytest.approx(np.log(2))
+    assert config["environment"]["versions"]["jax"] == jax.__version__
+    assert config["environment"]["device"]["platform"] == "cpu"
+    metrics = lines(directory / "metrics.jsonl")
+    assert [(line["step"], line["run"]) for line in metrics] == [(s, r) for s in (2, 4, 6) for r in range(4)]
+    gradients = lines(directory / "gradients.jsonl")
+    assert sorted({line["step"] for line in gradients}) == [0, 4, 6]
+    assert set(gradients[0]["log10_norm"]) == {"carry", "layer_0/h", "layer_0/c"}
+    assert len(gradients[0]["log10_norm"]["carry"]) == 6
+    assert [run["seed"] for run in result["runs"]] == [0, 1, 0, 1]
+    assert result["runs"][3]["loss"] == metrics[-1]["loss"]
+    events = list(directory.glob("tensorboard/*/events*"))
+    assert len(events) == 4 and all(path.stat().st_size > 0 for path in events)
+
+
+def test_a_finished_run_is_not_trained_again(whole):
+    directory, result = whole
+    before = (directory / "metrics.jsonl").stat().st_mtime_ns
+    assert train(once(SMALL, "run=1"), directory, command="test", resume=True) == result
+    assert (directory / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
+    directory, _ = whole
+    with pytest.raises(UserError, match="exists; --resume continues it"):
+        train(once(SMALL, "run=1"), directory, command="test")
+    with pytest.raises(UserError, match="was made with steps=6, not 8"):
+        train(prepare(SMALL._replace(steps=8), "run=1"), directory, command="test", resume=True)
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds files that are no run's"):
+        create(tmp_path, {}, resume=False)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs a path that not even root can write")
+def test_a_directory_that_cannot_be_written_is_one_line():
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        create(Path("/proc/self/run"), {}, resume=False)
+    assert "\n" not in str(caught.value)
+
+
+KILLED = """
+import sys, pathlib
+from seqjax.training import prepare, train
+sys.path.insert(0, {tests!r})
+from small_runs import SMALL
+def progress(step, words):
+    print("at", step, flush=True)
+    if step in (2, 4):
+        sys.stdin.readline()
+train(prepare(SMALL, "run=1"), pathlib.Path({directory!r}), command="test", progress=progress)
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What kill -9 leaves of SMALL at step 2, before the first checkpoint, and at step 4, after one.
+
+    Of step 2 it is a copy, made while the process stands still: what it holds in its own memory is lost alike.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    script = KILLED.format(tests=os.path.dirname(__file__), directory=str(folder / "4"))
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        while child.stdout.readline() != "at 2\n":
+            assert child.poll() is None
+        shutil.copytree(folder / "4", folder / "2")
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "at 4\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+    return folder
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_killed_and_resumed_is_as_never_interrupted(whole, killed, stop):
+    """kill -9, with a torn line behind it."""
+    directory = killed / str(stop)
+    assert len(list(directory.glob("checkpoints/[0-9]"))) == stop // 4
+    assert not (directory / "result.json").exists()
+    with (directory / "metrics.jsonl").open("a") as torn:
+        torn.write('{"step": 6, "ru')
+    result = train(once(SMALL, "run=1"), directory, command="test", resume=True)
+    unbroken, wanted = whole
+    assert result["runs"] == wanted["runs"]
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        assert (directory / name).read_bytes() == (unbroken / name).read_bytes()
+    jax.tree.map(np.testing.assert_array_equal, final_state(directory)["runs"], final_state(unbroken)["runs"])
+
+
+def test_behind_the_first_line_of_a_later_step_none_is_kept(tmp_path):
+    """Run 1 ended at step 2, and was told of at the end: where its line stands depends on what comes before it."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": step, "run": run}) + "\n" for step, run in [(1, 0), (4, 0), (2, 1)]))
+    Lines(path, up_to=2).close()
+    assert lines(path) == [{"step": 1, "run": 0}]
+
+
+def test_lines_are_cut_back_to_a_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "run": 0}\n{"step": 2, "run": 0}\n{"step"')
+    file = Lines(path, up_to=1)
+    file.write([{"step": 1, "run": 0}, {"step": 2, "run": 0, "loss": float("nan")}])
+    file.close()
+    assert lines(path) == [{"step": 1, "run": 0}, {"step": 2, "run": 0, "loss": None}]
