@@ -50,13 +50,13 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
         for n in range(len(values.text)):
             print(" ".join(task.spell(batch, given, n)), *([] if sure is None else [f"{sure[n]:.0%}"]))
         return
-    shown = sample(prepared, params)
-    if task.spell is None and not shown.words and not shown.figures:
+    answered = [] if task.spell is None else list(answers(prepared, params, task.examples.test))
+    shown = sample(prepared, params, answered)
+    if not answered and not shown.words and not shown.figures:
         raise UserError(f"--task={prepared.config.task!r} has no answers that can be spelled or drawn")
-    _draw(shown, Path(directory) / f"answers-{values.run}", tells=task.spell is None)
-    if task.spell is None:
+    _draw(shown, Path(directory) / f"answers-{values.run}", tells=not answered)
+    if not answered:
         return
-    answered = list(answers(prepared, params, task.examples.test))
     for batch, given, n in spread(answered, values.samples):
         print(said(task, batch, given, n), end="\n\n")
     if task.grade is None:

@@ -17,6 +17,7 @@ from seqjax.training.preparing import Prepared
 from seqjax.types import Array, Batch, Pair, PyTree, Task
 
 TEMPERATURE = 0.8
+Answered = list[tuple[Batch, Array]]
 
 
 class Sample(NamedTuple):
@@ -26,8 +27,11 @@ class Sample(NamedTuple):
     figures: tuple[Figure, ...] = ()
 
 
-def sample(prepared: Prepared, params: PyTree) -> Sample:
-    """What suits the task: text that goes on, who is taken for whom, a translation and its map, or nothing."""
+def sample(prepared: Prepared, params: PyTree, answered: Answered | None = None) -> Sample:
+    """What suits the task: text that goes on, who is taken for whom, a translation and its map, or nothing.
+
+    answered: what `answers` gives of the test split, where it is at hand.
+    """
     task = prepared.eval_task
     if task.continuation is not None and task.image is not None:
         return _filmed(prepared, params)
@@ -35,7 +39,7 @@ def sample(prepared: Prepared, params: PyTree) -> Sample:
         return _written(prepared, params)
     if task.spell is None:
         return _forecast(prepared, params) if task.peers else Sample("")
-    answered = list(answers(prepared, params, task.examples.test))
+    answered = answered or list(answers(prepared, params, task.examples.test))
     words = "\n\n".join(said(task, *one) for one in spread(answered, 3))
     if prepared.model.weights is not None and prepared.config.attention != "none":
         return Sample(words, (_looked(prepared, params, *spread(answered, 1)[0]),))
@@ -50,7 +54,7 @@ def sample(prepared: Prepared, params: PyTree) -> Sample:
     return Sample(words)
 
 
-def spread(answered: list[tuple[Batch, Array]], count: int) -> list[tuple[Batch, Array, int]]:
+def spread(answered: Answered, count: int) -> list[tuple[Batch, Array, int]]:
     """Sequences of all lengths, evenly spread."""
     every = [(batch, given, n) for batch, given in answered for n in range(batch.mask.shape[-1])]
     places = np.linspace(0, len(every) - 1, count + 2)[1:-1].round().astype(int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import linen as nn
 
+from seqjax.models.convolution import by_product
 from seqjax.types import Array
 
 WINDOW = 3  # characters
@@ -26,5 +27,5 @@ class CharacterEncoder(nn.Module):
         """Characters [..., C] of tokens -> [..., width]."""
         there = (tokens > 0)[..., None]
         vectors = nn.Embed(self.characters, EMBEDDING)(tokens) * there
-        found = nn.relu(nn.Conv(self.width, (WINDOW,))(vectors))
+        found = nn.relu(nn.Conv(self.width, (WINDOW,), conv_general_dilated=by_product)(vectors))
         return jnp.max(jnp.where(there, found, 0), -2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flax import linen as nn
 
+from seqjax.models.convolution import by_product
 from seqjax.types import Array
 
 FILTERS = (8, 16)
@@ -24,5 +25,5 @@ class ImageEncoder(nn.Module):
         """Images [..., h·w·c], row by row, as vectors [..., width]."""
         images = vectors.reshape(*vectors.shape[:-1], *self.size)
         for filters in FILTERS:
-            images = nn.relu(nn.Conv(filters, WINDOW, strides=2)(images))
+            images = nn.relu(nn.Conv(filters, WINDOW, strides=2, conv_general_dilated=by_product)(images))
         return nn.Dense(self.width)(images.reshape(*vectors.shape[:-1], -1))
