@@ -82,7 +82,7 @@ def _of_labels(task: Task, values: flags.FlagValues) -> dict[str, Any]:
 
     *answered, score = jax.device_get(answers(task.examples.train, task.examples.test))
     model = f"{task.output_size} states, {task.input_size} words, smoothing {values.smoothing:g}"
-    return {"model": model, "nats a sentence": float(score)} | graded(task, [answered])
+    return {"model": model, "log p, nats a sentence": float(score)} | graded(task, [answered])
 
 
 def _words(batch: Batch) -> Array:
