@@ -38,7 +38,7 @@ CONFIG_FLAGS = {
     "bidirectional": (flags.DEFINE_boolean, "read each sequence both ways"),
     "dropout": (flags.DEFINE_float, "share of outputs dropped between layers"),
     "input_dropout": (flags.DEFINE_float, BESIDE + "of the first's inputs"),
-    "embedding": (flags.DEFINE_integer, "width of a learned embedding of tokens, or of a convolution of images"),
+    "embedding": (flags.DEFINE_integer, "width of a learned embedding, of tokens or images"),
     "character_width": (flags.DEFINE_integer, BESIDE + "of that of characters"),
     "attention": (flags.DEFINE_string, "of a decoder: additive, multiplicative or none"),
     "teacher_forcing": (flags.DEFINE_string, BESIDE + "a schedule"),

@@ -7,10 +7,10 @@ from pathlib import Path
 import jax
 import pytest
 
-# Most of the time of a small test is compilation. Equal programs are compiled once for all tests, for all
-# workers, and for the scripts that tests start.
+# Most of the time of a small test is compilation. Equal programs that take long are compiled once for all tests,
+# for all workers, and for the scripts that tests start; to keep every small one as well took a tenth of the time.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "xla"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # What is left is compiled with little optimization, in half the time; a test that must see the programs of a
 # user's own process starts one without these flags. (JAX 0.11 has but one way to emit a fusion.) One thread a
@@ -21,7 +21,7 @@ if jax.__version_info__ < (0, 11):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 2)  # as the scripts do, for the layouts of the run axis
