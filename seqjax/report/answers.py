@@ -73,6 +73,7 @@ def score(frames: np.ndarray, given: int) -> Figure:
         shades = frames.T * np.where(np.arange(len(frames)) < given, 0.4, 1.0)
         axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower", interpolation="nearest")
         axes.set(ylim=(low - 1, high + 1), xlabel="step", ylabel="key, A0 is 0")
+        axes.grid(False)
         return Figure(
             "score", "A piece that was written", "Pale: the prompt. Dark: what the network added.", png(figure)
         )
