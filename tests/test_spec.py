@@ -64,7 +64,7 @@ def test_a_spec_and_its_text_are_the_same(name, arguments):
 
 
 @given(st.text(max_size=60) | PIECES | PIECES.map(lambda text: f"a(x={text})"))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_no_text_does_anything_but_parse_or_be_refused(text):
     for read in (spec.parse, spec.split):
         try:

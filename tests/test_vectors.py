@@ -113,9 +113,10 @@ def test_row_by_row_the_same_is_asked_for(tmp_path):
     assert (rows.baseline, rows.peers) == (once.baseline, once.peers)
 
 
-def test_a_decoder_of_vectors_reads_what_it_wrote():
+@pytest.mark.parametrize("kind", ["additive", "none"])
+def test_a_decoder_of_vectors_reads_what_it_wrote(kind):
     """Against its own steps one by one; but for the first, what is said to it counts for nothing."""
-    made = encoder_decoder(rnn(hidden=3), 2, 2, embedding=4, bidirectional=True, vectors=True)
+    made = encoder_decoder(rnn(hidden=3), 2, 2, embedding=4, bidirectional=True, attention_kind=kind, vectors=True)
     rng, lengths = np.random.default_rng(0), np.array([5, 3])
     source, said = (rng.normal(size=(steps, 2, 2)).astype(np.float32) for steps in (5, 4))
 

@@ -106,7 +106,7 @@ def taken_or_refused(name, folder):
 def test_damaged_files(name, ending, record_property):
     tried = []
 
-    @small.tries(3, 40)
+    @small.tries(5, 40)
     @given(HARM)
     def once(harm):
         with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def test_columns_of_anything(name, record_property):
     """JSON values of any kind in the place of the column, row for row."""
     tried = []
 
-    @small.tries(2, 120)
+    @small.tries(3, 120)
     @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=3), st.sampled_from(["jsonl", "csv"]))
     def once(rows, ending):
         with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +197,7 @@ def test_images_that_are_none(tmp_path, record_property):
     whole, tried = Path(image_files(tmp_path / "a.parquet", np.array(IMAGES, np.uint8))).read_bytes(), []
     begin = whole.index(b"\x89PNG")
 
-    @small.tries(3, 80)
+    @small.tries(5, 80)
     @given(st.binary(min_size=1, max_size=30), st.integers(0, 120))
     def once(junk, at):
         with tempfile.TemporaryDirectory() as folder:

@@ -78,7 +78,7 @@ def test_a_report_of_any_directory(name, whole, tmp_path, record_property):
     directory = tmp_path / "run"
     shutil.copytree(whole, directory)
 
-    @small.tries(8, 1500)
+    @small.tries(15, 1500)
     @given(st.data())
     def once(data):
         (directory / name).write_bytes(data.draw(changed(content)))
@@ -106,7 +106,7 @@ def test_a_run_is_resumed_or_refused(name, whole, tmp_path, record_property):
         record.read_json(directory / "result.json")
         record.Records(directory, config, resumed_at=2).close()
 
-    @small.tries(5, 600)
+    @small.tries(10, 600)
     @given(st.data())
     def once(data):
         for each in FILES:
@@ -128,7 +128,7 @@ def test_result_records(source, tmp_path, record_property):
     folder.mkdir()
     content = path.read_bytes()
 
-    @small.tries(5, 800)
+    @small.tries(10, 800)
     @given(st.data())
     def once(data):
         (folder / path.name).write_bytes(data.draw(changed(content)))
