@@ -3,6 +3,7 @@
 import json
 import math
 
+import datasets
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from seqjax import UserError
 from seqjax.cells.rnn import rnn
 from seqjax.data.forecast import forecast
 from seqjax.data.gesture import gesture, moved
+from seqjax.data.vectors import vector_lists
 from seqjax.models import encoder_decoder
 from seqjax.types import Pair
 
@@ -40,6 +42,16 @@ def test_gestures_of_differing_lengths(tmp_path):
     assert batch.inputs.shape == (1, 1, 4) and task.spell(batch, batch.targets, 0) == ["9"]
 
 
+def test_numbers_beyond_what_is_computed_with_are_refused():
+    """They would become infinite on the way, of which nobody is told."""
+    rows = datasets.Dataset.from_dict({"x": [[[1.0]], [[2.0], [-1e39]]]})
+    with pytest.raises(UserError, match=r"row 1 .* holds \[-1.e\+39\] at step 1; expected finite numbers"):
+        vector_lists(rows, "x", "here")
+    largest = float(np.finfo(np.float32).max)
+    (sequence,) = vector_lists(datasets.Dataset.from_dict({"x": [[[largest], [-largest]]]}), "x", "here")
+    assert np.isfinite(moved(sequence)).all()
+
+
 def test_differences_stand_beside_the_positions():
     np.testing.assert_array_equal(moved(np.array([[1.0], [4.0], [2.0]])), [[1, 0], [4, 3], [2, -2]])
 
@@ -50,7 +62,7 @@ def test_differences_stand_beside_the_positions():
         ({"x": []}, r"row 0 of column 'x' of split 'test' holds an array \[0, 1\]"),
         ({"x": None}, "row 0 .* holds an array|row 0 .* holds no numbers"),
         ({"x": [[1, 2], [3]]}, "row 0 .* holds no numbers"),
-        ({"x": [[1, None]]}, "row 0 .* holds a number that is not finite at step 0"),
+        ({"x": [[1, None]]}, r"row 0 .* holds \[ 1. nan\] at step 0; expected finite numbers throughout"),
         (
             {"label": 8},
             "row 0 of column 'label' of split 'test' holds '8', which no row to train on has; labels: 9, 10",

@@ -11,6 +11,7 @@ import numpy as np
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import place
+from seqjax.data.vectors import is_single
 from seqjax.tasks.scoring import masked_mean
 from seqjax.types import Array, Batch, Examples, Pair, Task, UserError
 
@@ -163,11 +164,11 @@ def _values(rows: Dataset, names: list[str], data: str) -> np.ndarray:
     for name in names:
         try:
             column = np.asarray(rows[:][name], np.float64)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{place(rows, name, data)} holds values that are no numbers") from error
         if column.ndim != 1:
             raise UserError(f"{place(rows, name, data)} holds lists; expected one number a row")
-        if len(wrong := np.flatnonzero(~np.isfinite(column))):
+        if len(wrong := np.flatnonzero(~is_single(column))):
             at = place(rows, name, data, int(wrong[0]))
             raise UserError(f"{at} holds {column[wrong[0]]}; expected a finite number ({len(wrong)} such rows)")
         columns.append(column)
