@@ -112,6 +112,7 @@ def sentiment(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=parse,
+        read=lambda path: (parse(texts(load(path, text=text)["train"], text, path)), None),
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
 

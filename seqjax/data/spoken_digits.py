@@ -131,12 +131,18 @@ def spoken_digits(
         exist = jnp.ones(picked.words.shape) if not strings else picked.words > 0
         return Batch(jnp.swapaxes(picked.frames, 0, 1), picked.words.T, exist.T.astype(jnp.float32), picked.steps)
 
+    def asked(heard: list[np.ndarray]) -> Batch:
+        table, lengths = padded(standardized([log_mel(samples, rate, bands) for samples in heard], mean, deviation))
+        said = np.zeros((len(heard), longest) if strings else len(heard), np.int32)
+        return batch(Spoken(jnp.asarray(table), jnp.asarray(said), jnp.asarray(lengths)))
+
     def parse(paths: list[str]) -> Batch:
         """Of wav files that are named."""
-        heard = [log_mel(samples, rate, bands) for samples in wav_files(paths, rate)]
-        table, lengths = padded(standardized(heard, mean, deviation))
-        said = np.zeros((len(paths), longest) if strings else len(paths), np.int32)
-        return batch(Spoken(jnp.asarray(table), jnp.asarray(said), jnp.asarray(lengths)))
+        return asked(wav_files(paths, rate))
+
+    def read_file(path: str) -> tuple[Batch, None]:
+        rows = (wav_folder(path) or load(path, audio=audio))["train"]
+        return asked(recordings(rows, audio, "sampling_rate", rate, path)), None
 
     if strings:
         slowest = max(
@@ -159,6 +165,7 @@ def spoken_digits(
             baseline=float(np.log(len(names))),
             answer=lambda outputs, batch: best_path(outputs, batch, longest),
             parse=parse,
+            read=read_file,
             spell=lambda batch, said, number: [names[int(n) - 1] for n in np.asarray(said)[:, number] if n],
             grade=lambda truth, said, steps: {"word error rate": word_error_rate(truth, said)},
         )
@@ -176,6 +183,7 @@ def spoken_digits(
         baseline=entropy(words[0]),
         readout="last",
         parse=parse,
+        read=read_file,
         spell=lambda batch, said, number: [names[int(np.asarray(said)[number])]],
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )

@@ -100,6 +100,9 @@ def tagging(
         asked = [names[int(tag)] for tag in targets(batch, number)]
         return table({"token": shown, "unknown": unknown, "label": asked})
 
+    def asked(sentences: list[list[str]]) -> Batch:
+        return words.batch(sentences, batch(jax.tree.map(lambda leaf: leaf[:1], train)))
+
     return stored_task(
         Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
@@ -112,7 +115,8 @@ def tagging(
         show=show,
         characters=len(words.alphabet) or None,
         spell=spell,
-        parse=lambda lines: words.batch([line.split() for line in lines], batch(jax.tree.map(lambda x: x[:1], train))),
+        parse=lambda lines: asked([line.split() for line in lines]),
+        read=lambda path: (asked(token_lists(load(path, tokens=tokens)["train"], tokens, path)), None),
         grade=lambda truth, said, steps: {"accuracy": share_right(truth, said)},
     )
 
