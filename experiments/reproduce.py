@@ -24,7 +24,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from experiments import command_line
+from experiments import backend, command_line
 from seqjax import UserError, papers
 from seqjax.papers.row import Paper, Row
 from seqjax.report import load
@@ -177,7 +177,7 @@ def estimate(config: Config, rate: float) -> float:
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     steps = batch.inputs.shape[0]
     once = steps * (SECONDS_A_STEP + 6 * numbers * config.batch_size / rate)
-    return len(config.runs) * config.steps * once / min(2, command_line.cores())
+    return len(config.runs) * config.steps * once / min(2, backend.cores())
 
 
 def _operations_a_second() -> float:

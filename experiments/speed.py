@@ -32,7 +32,7 @@ import rich.table
 from absl import flags
 from rich.console import Console
 
-from experiments import command_line, growth, peers, speed_page, startup
+from experiments import backend, command_line, growth, peers, speed_page, startup
 from experiments.layouts import layout_times
 from experiments.timing import interleaved
 from seqjax import UserError
@@ -149,7 +149,7 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     processor = models[0] if models else platform.processor() or platform.machine()
-    return {"processor": processor, "cores": command_line.cores(), "load": round(os.getloadavg()[0], 2)}
+    return {"processor": processor, "cores": backend.cores(), "load": round(os.getloadavg()[0], 2)}
 
 
 def _require_folder(folder: Path) -> None:
