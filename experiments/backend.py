@@ -33,9 +33,14 @@ def set_up_jax(several_runs: bool) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if several_runs:
         xla_flags(["--xla_cpu_multi_thread_eigen=false"])
-        if "JAX_NUM_CPU_DEVICES" not in os.environ:
-            with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
-                jax.config.update("jax_num_cpu_devices", cores())
+        a_device_each_core()
+
+
+def a_device_each_core() -> None:
+    """As many devices of the CPU as it has cores, if the environment does not say otherwise."""
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
 def xla_flags(wanted: Sequence[str]) -> None:
