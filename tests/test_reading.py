@@ -1,6 +1,4 @@
-"""Files of rows without answers: read as the rows that were tested on, refused where they cannot be, and answered."""
-
-import json
+"""Files of rows without answers: read as the rows that were tested on, refused where they cannot be."""
 
 import jax
 import numpy as np
@@ -8,7 +6,6 @@ import pytest
 from small_data import ROWS, task_of, written
 from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
-from experiments import predict, train
 from seqjax import UserError
 from seqjax.tasks.showing import length
 from seqjax.training.prediction import in_parts
@@ -69,29 +66,3 @@ def test_a_forecast_follows_the_last_rows_in_their_own_units(written_so, relativ
     written(tmp_path / "new.jsonl", {name: values[:3] for name, values in new.items()})
     with pytest.raises(UserError, match="has 3 rows; expected at least window=4"):
         task.read(str(tmp_path / "new.jsonl"))
-
-
-def test_the_script(tmp_path, capsys):
-    where = tmp_path / "d"
-    where.mkdir()
-    written(where / "train.jsonl", ROWS["forecast"])
-    given = "window=4, horizon=2, train_rows=15, validation_rows=5, test_rows=10"
-    few = ["--steps=1", "--eval_every=1", "--probe_every=1", "--seeds=1", "--eval_size=4", "--batch_size=2"]
-    few += ["--probe_size=2"]
-    task = f"--task=forecast(data={str(where)!r}, {given})"
-    assert train.main([task, "--cell=rnn(hidden=2)", f"--workdir={tmp_path / 'run'}", *few]) == 0
-    capsys.readouterr()
-    run = str(tmp_path / "run")
-    assert predict.main([run, f"--data={where / 'train.jsonl'}"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("step") and f"figure: {run}/answers-0/forecast.png" in out
-    assert (tmp_path / "run" / "answers-0" / "forecast.png").stat().st_size > 1000
-    (tmp_path / "bad.jsonl").write_text(json.dumps({"a": 1.0, "b": None}))
-    for flags, words in (
-        ([f"--data={tmp_path / 'bad.jsonl'}"], "row 0 of column 'b' of split 'train' holds"),
-        (["--text=hello"], "reads no text that is typed; expected --data=FILE"),
-        (["--text=hello", "--data=x.csv"], "--text and --data; expected one of them"),
-    ):
-        assert predict.main([run, *flags]) == 2
-        err = capsys.readouterr().err
-        assert words in err and err.count("\n") == 1

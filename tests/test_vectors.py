@@ -160,6 +160,18 @@ def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatc
     assert predict.main([str(tmp_path / "run")]) == 0
     assert "last value" in capsys.readouterr().out
     assert (tmp_path / "run" / "answers-0" / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    run, picture = str(tmp_path / "run"), tmp_path / "run" / "answers-0" / "forecast.png"
+    picture.unlink()
+    assert predict.main([run, f"--data={rows_of(tmp_path, values[:5], 'new.csv')}"]) == 0
+    assert capsys.readouterr().out.startswith("step") and picture.exists()
+    for words, says in (
+        ([f"--data={rows_of(tmp_path, values[:1] * np.nan, 'bad.csv')}"], "row 0 of column"),
+        (["--text=hello"], "reads no text that is typed; expected --data=FILE"),
+        (["--text=hello", "--data=x.csv"], "--text and --data; expected one of them"),
+    ):
+        assert predict.main([run, *words]) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count("\n") == 1
     assert train.main([task, *flags, "--teacher_forcing=constant_schedule(value=0.5)"]) == 2
     assert "writes no sequence" in capsys.readouterr().err
 

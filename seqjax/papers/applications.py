@@ -7,7 +7,7 @@ SETTINGS = {"optimizer": "adam", "learning_rates": (2e-3,), "seeds": 3, "eval_ev
 
 def _with(steps: int, **settings: object) -> dict[str, object]:
     """Settings of so many steps, probed at both ends."""
-    return SETTINGS | {"steps": steps, "probe_every": steps, "checkpoint_every": steps} | settings
+    return SETTINGS | {"steps": steps, "probe_every": steps, "checkpoint_every": min(500, steps)} | settings
 
 
 def _small(row: Row) -> Row:
