@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
 from seqjax.data.penn_treebank import penn_treebank
 from seqjax.data.piano_rolls import piano_rolls

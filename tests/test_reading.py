@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 from small_data import ROWS, task_of, written
-from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
 from seqjax import UserError
 from seqjax.tasks.showing import length

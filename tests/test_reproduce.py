@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from small_data import ARGUMENTS, both_written
-from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
 from experiments import reproduce
 from seqjax.papers.row import MEASURES, SOURCES, Row

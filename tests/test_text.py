@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from contract import close, equal
-from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
 from seqjax.cells.rnn import rnn
 from seqjax.data.lexicon import ends

@@ -3,7 +3,6 @@
 import inspect
 import resource
 
-import datasets
 import jax
 import jax.numpy as jnp
 import pytest
@@ -60,7 +59,6 @@ def test_no_argument_of_any_cell_or_task_allocates_or_hangs(
     monkeypatch.setattr(memory, "at_hand", lambda: 16 * 10**9)
     given = {}
     if name in small_data.ROWS:
-        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
         given = {"data": small_data.both_written(name, tmp_path / "d")} | small_data.ARGUMENTS.get(name, {})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused, sizes = 0, [1, 10**7, 10**10, 2**52, 2**53]
