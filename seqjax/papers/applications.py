@@ -98,8 +98,8 @@ ROWS = (
         0.4078,
         "L",
         _with(3600, bidirectional=True, embedding=64, input_dropout=0.5, eval_size=64, eval_every=400),
-        known="published: SpinningBytes of the shared task, with pretrained vectors; from 1,200 steps to 3,600 the loss "
-        "of the validation split rises and its F1 with it, as more is named; " + EPOCHS,
+        known="published: SpinningBytes of the shared task, with pretrained vectors; from 1,200 steps to 3,600 the "
+        "loss of the validation split rises and its F1 with it, as more is named; " + EPOCHS,
         grade="entity F1",
         shape="many-to-many, bidirectional, characters and words",
     ),
