@@ -1,4 +1,4 @@
-"""What all scripts share: their flags, their help, their errors, and how JAX is set up for them."""
+"""What all scripts share: their flags, their help, and their errors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from logging import getLogger
 from pathlib import Path
 
-import jax
-from absl import flags, logging
+from absl import flags
 from tqdm import tqdm
 
+from experiments import backend
 from experiments.room import lacking
 from seqjax import UserError
 from seqjax.data.streamed import REFUSED
@@ -57,10 +56,6 @@ CONFIG_FLAGS = {
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
     "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
 }
-
-# Both are known to the XLA of JAX 0.10 and 0.11; an unknown flag would end the process. The second refuses, with an
-# error that names it, an operation for which there is no deterministic form.
-DETERMINISTIC = ("--xla_gpu_deterministic_ops=true", "--xla_gpu_exclude_nondeterministic_ops=true")
 
 
 def define_config(flag_values: flags.FlagValues, names: Sequence[str], **defaults: object) -> None:
@@ -126,19 +121,7 @@ def continued(script: str, argv: Sequence[str], workdir: Path) -> str:
     return command(script, [*kept, f"--workdir={workdir}", "--resume"])
 
 
-@contextlib.contextmanager
-def _xla_flags_kept() -> Iterator[None]:
-    """Those that a script adds are for itself, not for what its caller starts next."""
-    before = os.environ.get("XLA_FLAGS")
-    try:
-        yield
-    finally:
-        os.environ.pop("XLA_FLAGS", None)
-        if before is not None:
-            os.environ["XLA_FLAGS"] = before
-
-
-@_xla_flags_kept()
+@backend.xla_flags_kept()
 def run(
     action: Callable[[flags.FlagValues, Path | str | None, list[str]], None],
     flag_values: flags.FlagValues,
@@ -169,8 +152,8 @@ def run(
             found = " ".join(rest) or "nothing"
             raise UserError(f"expected {positional or 'flags only'}, found {found!r}; see --help")
         if "deterministic" in flag_values and flag_values["deterministic"].value:
-            _xla_flags(DETERMINISTIC)
-        set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
+            backend.xla_flags(backend.DETERMINISTIC)
+        backend.set_up_jax(shares_cores(flag_values) if shares_cores else _runs(flag_values) > 1)
         if "coordinator" in flag_values:
             given = ("coordinator", "num_processes", "process_id", "peer_timeout")
             processes.join(*(flag_values[name].value for name in given))
@@ -250,40 +233,6 @@ def _rates(words: Sequence[str]) -> tuple[float, ...]:
         return tuple(float(word) for word in words)
     except ValueError as error:
         raise UserError(f"--learning_rates={','.join(words)}; expected numbers, as in 1e-3,3e-3") from error
-
-
-def set_up_jax(several_runs: bool) -> None:
-    """A compilation cache that outlives the process; on a CPU, the cores shared out among the runs.
-
-    Several runs: one host device a core, each with one thread, for the run axis to be dealt over;
-    threads inside a matrix product as well were slower (`experiments.speed` measures it). A single
-    run has all threads to itself. JAX_NUM_CPU_DEVICES=8 in the
-    environment makes it so many devices, whatever the cores.
-    """
-    logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of errors that it raises too
-    for name in ("asyncio", "jax._src.callback"):  # as do tasks of a save that failed, and JAX of a bad row
-        getLogger(name).setLevel("CRITICAL")
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "seqjax" / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    if several_runs:
-        _xla_flags(["--xla_cpu_multi_thread_eigen=false"])
-        if "JAX_NUM_CPU_DEVICES" not in os.environ:
-            with contextlib.suppress(RuntimeError):  # JAX is running already, where a script is called from Python
-                jax.config.update("jax_num_cpu_devices", cores())
-
-
-def _xla_flags(wanted: Sequence[str]) -> None:
-    """Ask XLA for what the environment does not settle already; it is read when JAX first computes."""
-    before = os.environ.get("XLA_FLAGS", "")
-    added = [flag for flag in wanted if flag.partition("=")[0] not in before]
-    os.environ["XLA_FLAGS"] = " ".join([before, *added]).strip()
-
-
-def cores() -> int:
-    """The cores that this process may use; macOS tells only of all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _help(flag_values: flags.FlagValues, words: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from experiments import command_line
+from experiments import backend
 from seqjax import UserError, spec
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, processes, train
@@ -36,7 +36,7 @@ class Job:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             os.environ |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
         settings = Config(**config)
-        command_line.set_up_jax(len(settings.runs) > 1)
+        backend.set_up_jax(len(settings.runs) > 1)
         processes.join(None, None, None, timeout=100)
 
         def tell(step: int, words: str) -> None:

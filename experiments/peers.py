@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from experiments.timing import bytes_of, compiled
 from seqjax import UserError, unroll, zero_nudge
@@ -23,6 +25,7 @@ from seqjax.unroll import STRATEGIES
 CELLS = {"lstm": lstm, "gru": gru}
 KINDS = ("forward", "gradient", "step", "probe")
 NO_PROBE = ("cudnn",)  # has no gradient of every carry
+SPLIT = "batch split"
 RATE = 1e-3
 
 
@@ -64,6 +67,7 @@ def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS)
     layers = {"hand-written lax.scan": hand_written, "flax.linen": linen, "haiku": haiku, "equinox": equinox}
     named: dict[str, Callable[[], Way]] = {
         **{f"seqjax {strategy}": functools.partial(own, given, strategy, kinds) for strategy in STRATEGIES},
+        f"seqjax fused, {SPLIT}": lambda: split(given, kinds),
         **{name: lambda layer=layer: from_layer(layer(given), given, kinds) for name, layer in layers.items()},
         "torch": lambda: torch(given),
     }
@@ -92,6 +96,22 @@ def own(given: Problem, strategy: str, kinds: Sequence[str]) -> Way:
         return way
     at = given.params, given.xs, zero_nudge(cell, given.params, given.xs)
     return _with(way, "probe", jax.value_and_grad(loss, (0, 2)), *at)
+
+
+def split(given: Problem, kinds: Sequence[str]) -> Way:
+    """The fused strategy with the batch over all devices, as `--mesh=data=2` has it: of a CPU, its cores."""
+    devices, batch = jax.device_count(), given.xs.shape[1]
+    if devices < 2 or batch % devices:
+        raise UserError(f"a batch of {batch} on {devices} device{'s' * (devices > 1)} cannot be split")
+    mesh, share = jax.make_mesh((devices,), ("data",)), P(None, "data")
+
+    def layer(params: PyTree, xs: Array) -> Array:
+        own = lambda params, xs: unroll(given.cell, params, xs, strategy="fused")[1]  # noqa: E731
+        return jax.shard_map(own, mesh=mesh, in_specs=(P(), share), out_specs=share, check_vma=False)(params, xs)
+
+    params = jax.device_put(given.params, NamedSharding(mesh, P()))
+    xs = jax.device_put(given.xs, NamedSharding(mesh, share))
+    return from_layer(layer, given._replace(params=params, xs=xs), kinds)
 
 
 def from_layer(layer: Callable[[PyTree, Array], Array], given: Problem, kinds: Sequence[str]) -> Way:

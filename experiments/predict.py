@@ -1,13 +1,15 @@
-"""Answer with a trained run: the test split, graded as the field does and drawn, or what is typed.
+"""Answer with a trained run: the test split, graded as the field does and drawn, or what is typed, or a data file.
 
 Examples:
   python -m experiments.predict runs/tagging
   python -m experiments.predict runs/tagging --text='The dog barks .'
+  python -m experiments.predict runs/forecast --data=measured.csv
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -15,17 +17,24 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
-from experiments.samples import Sample, said, sample, spread
+from experiments.samples import Sample, forecast_drawn, said, sample, spread
 from seqjax import UserError
 from seqjax.report.page import write_whole
-from seqjax.training.prediction import answering, answers, graded, restore
+from seqjax.training.prediction import answering, answers, graded, in_parts, restore
 from seqjax.training.preparing import Prepared
 from seqjax.training.record import write_json
 from seqjax.types import Array, Batch, PyTree
 
+Spell = Callable[[Array, int], list[str]]
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_string(
     "text", None, "a text to answer to, or the path of a wav file; may be repeated", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "data",
+    None,
+    "a file of rows (csv, parquet, json) without answers; a forecast follows the last",
+    flag_values=FLAGS,
 )
 flags.DEFINE_integer("run", 0, "which run of the directory, in the order of its result.json", flag_values=FLAGS)
 flags.DEFINE_integer("samples", 3, "how many sequences of the test split to show", flag_values=FLAGS)
@@ -39,16 +48,9 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
     task = prepared.eval_task
     if task.examples is None:
         raise UserError(f"--task={prepared.config.task!r} draws its samples; expected a task on data")
-    if values.text:
-        if blank := [text for text in values.text if not text.strip()]:
-            raise UserError(f"--text={blank[0]!r}; expected a text that is not empty")
-        if task.parse is None:
-            raise UserError(f"--task={prepared.config.task!r} reads no text that is typed")
-        batch = task.parse(values.text)
-        given = jax.device_get(jax.jit(answering(prepared))(params, batch))
-        sure = _chances(prepared, params, batch)
-        for n in range(len(values.text)):
-            print(" ".join(task.spell(batch, given, n)), *([] if sure is None else [f"{sure[n]:.0%}"]))
+    if values.text or values.data:
+        batch, spell = _asked(prepared, values)
+        _answer(prepared, params, batch, spell, Path(directory) / f"answers-{values.run}")
         return
     answered = [] if task.spell is None else list(answers(prepared, params, task.examples.test))
     shown = sample(prepared, params, answered)
@@ -65,6 +67,35 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
     for name, grade in grades.items():
         print(f"{name:<18} {grade:.4f}")
     write_json(Path(directory) / f"grades-{values.run}.json", {"task": prepared.config.task, **grades})
+
+
+def _asked(prepared: Prepared, values: flags.FlagValues) -> tuple[Batch, Spell | None]:
+    """What is typed, or a file's rows."""
+    task = prepared.eval_task
+    if values.text and values.data:
+        raise UserError("--text and --data; expected one of them")
+    if blank := [text for text in values.text or [] if not text.strip()]:
+        raise UserError(f"--text={blank[0]!r}; expected a text that is not empty")
+    if values.data:
+        if task.read is None:
+            raise UserError(f"--task={prepared.config.task!r} reads no rows without answers")
+        return task.read(values.data)
+    if task.parse is None:
+        instead = "; expected --data=FILE" if task.read else ""
+        raise UserError(f"--task={prepared.config.task!r} reads no text that is typed{instead}")
+    return task.parse(values.text), None
+
+
+def _answer(prepared: Prepared, params: PyTree, batch: Batch, spell: Spell | None, folder: Path) -> None:
+    """Print the answer to each sequence; a forecast, which its file spells, is drawn besides."""
+    answer = jax.jit(answering(prepared))
+    for part in in_parts(batch):
+        given, sure = jax.device_get(answer(params, part)), _chances(prepared, params, part)
+        for n in range(part.mask.shape[-1]):
+            spelled = prepared.eval_task.spell(part, given, n) if spell is None else spell(given, n)
+            print(" ".join(spelled), *([] if sure is None else [f"{sure[n]:.0%}"]))
+        if spell is not None:
+            _draw(Sample("", (forecast_drawn(part, given, known=False),)), folder, tells=False)
 
 
 def _chances(prepared: Prepared, params: PyTree, batch: Batch) -> Array | None:

@@ -24,7 +24,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from experiments import command_line
+from experiments import backend, command_line
 from seqjax import UserError, papers
 from seqjax.papers.row import Paper, Row
 from seqjax.report import load
@@ -157,12 +157,14 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
     there, bad = read_results(results)
     rate = _operations_a_second()
     table = Table("paper", "row", "published", f"estimated time, {values.budget}", "results")
-    for name, row in chosen:
-        why = missing(row, values.data)
-        cost = why or _words(estimate(config_of(row, values.budget, values.data, values.seeds), rate))
-        have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
-        published = "curves" if row.published is None else f"{row.published:g} [{row.source}]"
-        table.add_row(name, row.name, published, cost, have or "-")
+    with command_line.progress_bar(len(chosen), "row") as show:
+        for number, (name, row) in enumerate(chosen):
+            show(number, f"{name}/{row.name}", "")
+            why = missing(row, values.data)
+            cost = why or _words(estimate(config_of(row, values.budget, values.data, values.seeds), rate))
+            have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
+            published = "-" if row.published is None else f"{row.published:g} [{row.source}]"
+            table.add_row(name, row.name, published, cost, have or "-")
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     for line in bad:
@@ -175,9 +177,9 @@ def estimate(config: Config, rate: float) -> float:
     batch = jax.eval_shape(lambda: prepared.task.sample(jax.random.key(0), config.batch_size))
     params = jax.eval_shape(prepared.model.init, jax.random.key(0))
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    steps = batch.inputs.shape[0]
+    steps = sum(leaf.shape[0] for leaf in jax.tree.leaves(batch.inputs))
     once = steps * (SECONDS_A_STEP + 6 * numbers * config.batch_size / rate)
-    return len(config.runs) * config.steps * once / min(2, command_line.cores())
+    return len(config.runs) * config.steps * once / min(2, backend.cores())
 
 
 def _operations_a_second() -> float:

@@ -12,7 +12,7 @@ from seqjax.models.continuing import continued
 from seqjax.models.decoding import narrowed
 from seqjax.report import answers as pictures
 from seqjax.report.figures import Figure
-from seqjax.training.prediction import answers
+from seqjax.training.prediction import answering, answers
 from seqjax.training.preparing import Prepared
 from seqjax.types import Array, Batch, Pair, PyTree, Task
 
@@ -107,10 +107,15 @@ def _forecast(prepared: Prepared, params: PyTree) -> Sample:
     examples = prepared.eval_task.examples
     count = len(jax.tree.leaves(examples.test)[0])
     batch = examples.batch(jax.tree.map(lambda leaf: leaf[count // 2 : count // 2 + 1], examples.test))
-    outputs, _ = jax.jit(prepared.model.apply)(params, batch.inputs, batch.lengths)
+    given = jax.jit(answering(prepared))(params, batch)
+    return Sample(_of_peers(prepared.eval_task), (forecast_drawn(batch, given, known=True),))
+
+
+def forecast_drawn(batch: Batch, given: Array, known: bool) -> Figure:
+    """The window that a batch of one holds, what was said, and what came where that is known."""
     read = np.asarray(batch.inputs.source if isinstance(batch.inputs, Pair) else batch.inputs)[:, 0]
-    asked, given = (np.asarray(x).reshape(-1, read.shape[1]) for x in (batch.targets, outputs))
-    return Sample(_of_peers(prepared.eval_task), (pictures.forecasts(read, asked, given),))
+    asked, given = (np.asarray(x).reshape(-1, read.shape[1]) for x in (batch.targets, given))
+    return pictures.forecasts(read, asked if known else None, given)
 
 
 def _looked(prepared: Prepared, params: PyTree, batch: Batch, given: Array, number: int) -> Figure:

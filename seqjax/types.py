@@ -125,6 +125,8 @@ class Task(NamedTuple):
                  --embedding gives its width
     spell:       (batch, answers as its targets, number of a sequence) -> the answers as a person writes them
     parse:       lines as a person types them -> a Batch without targets
+    read:        the name of a data file, whose rows need no answers -> a Batch of them, without targets, and what
+                 spells the answers to it: (answers, number of a sequence) -> as `spell`; None for `spell` itself
     grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
                  that the field reports of a whole test split and that is no mean over places (entity F1, BLEU)
     answer: (outputs, batch) -> answers as its targets; None for the largest of the outputs
@@ -149,6 +151,7 @@ class Task(NamedTuple):
     image: tuple[int, int, int] | None = None
     spell: Callable[[Batch, Array, int], list[str]] | None = None
     parse: Callable[[list[str]], Batch] | None = None
+    read: Callable[[str], tuple[Batch, Callable[[Array, int], list[str]] | None]] | None = None
     grade: Callable[[list[list[str]], list[list[str]], list[int]], dict[str, float]] | None = None
     answer: Callable[[Array, Batch], Array] | None = None
     peers: Mapping[str, float] = MappingProxyType({})

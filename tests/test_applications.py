@@ -23,15 +23,12 @@ ROWS = (
         "M",
         SMALL,
         known="a toy",
-        data="DATA/moves",
         grade="accuracy",
         shape="many-to-one",
         goal=0.25,
     ),
-    Row(
-        "char_lm", "rnn(hidden=2)", "char_lm(data='DATA/t.txt', window=4)", "loss", None, "M", SMALL, data="DATA/t.txt"
-    ),
-    Row("none", "rnn(hidden=2)", "char_lm(data='DATA/no.txt')", "loss", 1.0, "M", SMALL, data="DATA/no.txt"),
+    Row("char_lm", "rnn(hidden=2)", "char_lm(data='DATA/t.txt', window=4)", "loss", None, "M", SMALL),
+    Row("none", "rnn(hidden=2)", "char_lm(data='DATA/no.txt')", "loss", 1.0, "M", SMALL),
 )
 
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from test_text import own_cache, sentences  # noqa: F401  (a fixture of every test)
+from test_text import sentences
 
 from experiments import hidden_markov
 

@@ -5,10 +5,12 @@ import math
 from pathlib import Path
 
 import pytest
+from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce
 from seqjax.papers.row import MEASURES, SOURCES, Row
 from seqjax.report.reproduction import Measured, measured, render, verdict
+from seqjax.spec import Spec, parse
 from seqjax.training import Config
 from seqjax.training.config import build, check
 
@@ -33,6 +35,17 @@ def test_every_row_can_be_built_at_every_budget(name, row):
         pytest.skip(reproduce.missing(row, str(DATA)))
     if not row.data:
         build(reproduce.config_of(row, "full", str(DATA), None))
+
+
+@pytest.mark.parametrize("name", ["embedded_reber()", "translation", "forecast", "video"])
+def test_the_cost_of_any_task_can_be_estimated(name, tmp_path):
+    """Whatever its inputs are: vectors, a sentence and its translation, a series and what was said of it."""
+    task = name if "(" in name else f"{name}(data={both_written(name, tmp_path / 'd')!r})"
+    if name in ARGUMENTS:
+        task = str(Spec(name, parse(task).arguments | ARGUMENTS[name]))
+    config = Config("rnn(hidden=2)", task, learning_rates=(1e-2,), steps=10, batch_size=2, eval_size=2, probe_size=2)
+    once, twice = (reproduce.estimate(config._replace(steps=steps), 1e9) for steps in (10, 20))
+    assert 0 < once == pytest.approx(twice / 2)
 
 
 def test_names_are_unique():

@@ -86,7 +86,9 @@ def test_files_of_any_rate_and_lists_of_samples_are_the_same_sound():
     ("audio", "words"),
     [
         ([[0, 1], []], "row 1 of column 'audio' of split 'None' holds no samples"),
-        ([[0.0], [math.nan]], "row 1 .* holds samples that are not finite"),
+        ([[0.0], [math.nan]], "row 1 .* holds a sample of nan; expected real ones from -1 to 1"),
+        ([[0.5, 900.0]], r"row 0 .* holds a sample of 900; expected real ones from -1 to 1, whole ones of 16 bits"),
+        (["/dev/zero"], r"row 0 .* cannot be read as a wav file \(/dev/zero\)"),
         ([["a"]], "row 0 .* holds no samples"),
         ([[[1], [2]]], r"row 0 .* holds an array \[2, 1\]"),
     ],
@@ -94,6 +96,12 @@ def test_files_of_any_rate_and_lists_of_samples_are_the_same_sound():
 def test_what_is_no_recording_is_named(audio, words):
     with pytest.raises(UserError, match=words):
         read({"audio": audio})
+
+
+@pytest.mark.parametrize("rate", [0, 999, 768_001, 2**40])
+def test_a_rate_that_no_recording_has_is_refused(rate):
+    with pytest.raises(UserError, match=f"row 0 .*: a rate of {rate}; expected 1000 to 768000 samples a second"):
+        read({"audio": [[0.0]], "sampling_rate": [rate]})
 
 
 def test_what_is_no_wav_file_is_named():
@@ -143,6 +151,16 @@ def test_strings_are_recordings_of_one_speaker_after_each_other(tmp_path):
             at += len(single[max(fits, key=lambda n: len(single[n]))])
         assert at == steps and set.intersection(*speakers) and not frames[at:].any()
     assert not np.array_equal(split.read(np.arange(9)).words, task.examples.test.read(np.arange(9)).words)
+
+
+def test_strings_of_a_speaker_who_is_slower_than_all_others(tmp_path):
+    """None of them is as short as what is usual for the others, and yet strings of them are found."""
+    kinds = list(itertools.product("ab", ("high", "low")))
+    audio = [whole(tone(400, 0.5 if who == "b" else 0.1)).tolist() for who, _ in kinds]
+    rows = {"sampling_rate": [RATE] * 4, "label": [name for _, name in kinds], "speaker": [who for who, _ in kinds]}
+    where = digits(tmp_path / "d", audio=audio, **rows)
+    task = spoken_digits(where, strings=True, held_out_speaker="b", shortest=2, longest=2, bands=8)
+    assert task.examples.test.read(np.arange(3)).steps.tolist() == [64, 64, 64]
 
 
 def test_the_loss_of_a_string_is_a_sum_over_its_alignments():
@@ -201,7 +219,10 @@ def test_a_folder_of_wav_files(tmp_path):
     ("changed", "words"),
     [
         ({"shortest": 0}, "shortest=0, longest=6"),
-        ({"bands": 0}, "bands=0"),
+        ({"longest": 1001}, "shortest=3, longest=1001; expected 1 <= shortest <= longest <= 1000"),
+        ({"bands": 0}, "bands=0; expected 1 to 129, the frequencies of a frame at rate=8000"),
+        ({"bands": 130}, "bands=130"),
+        ({"rate": 10**7}, "rate=10000000; expected 1000 to 768000"),
         ({"held_out_speaker": "c"}, "held_out_speaker='c'; expected one of several speakers: a, b"),
         ({"audio": "sound"}, "audio='sound'"),
     ],

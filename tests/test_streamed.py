@@ -22,11 +22,6 @@ from seqjax.training.stream import train_batch
 from seqjax.types import Model
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-
-
 def text(folder):
     """Some lines of words, whose windows end in the midst of lines and pieces."""
     folder.mkdir()

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from contract import close, equal
-from test_data import own_cache  # noqa: F401  (a fixture of every test)
 
 from seqjax.cells.rnn import rnn
 from seqjax.data.lexicon import ends
@@ -296,3 +295,15 @@ def test_a_text_has_one_label(tmp_path):
     text = complaint(sentiment, data=write(texts, [("fine", 2)]))
     assert "row 0 of column 'label' of split 'test' holds '2', which no row to train on has; labels: 0, 1" in text
     assert "row 1 of column 'text' of split 'train' holds ''" in complaint(sentiment, data=write([texts[0], ("", 1)]))
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    """JSON lines are read as whatever bytes they are; a library that decodes them later would end in a traceback."""
+    where = sentences(tmp_path / "d")
+    path = tmp_path / "d" / "test.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"ran", b"r\xffn"))
+    assert f"data={where!r}: column 'tokens' of split 'test' is damaged: List" in complaint(tagging, data=where)
+    path.write_bytes(b'{"text": "fine", "label": 1}\n{"text": "f\xffne", "label": 1}\n')
+    (tmp_path / "d" / "train.jsonl").write_text('{"text": "fine", "label": 1}\n')
+    text = complaint(sentiment, data=where)
+    assert f"data={where!r}: row 1 of column 'text' of split 'test' is damaged: Invalid UTF8" in text

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from test_data import own_cache  # noqa: F401  (a fixture of every test)
 from test_text import complaint, whole
 
 from seqjax.data.translation import bleu, translation

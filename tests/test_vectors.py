@@ -3,6 +3,7 @@
 import json
 import math
 
+import datasets
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from seqjax import UserError
 from seqjax.cells.rnn import rnn
 from seqjax.data.forecast import forecast
 from seqjax.data.gesture import gesture, moved
+from seqjax.data.vectors import vector_lists
 from seqjax.models import encoder_decoder
 from seqjax.types import Pair
 
@@ -40,6 +42,16 @@ def test_gestures_of_differing_lengths(tmp_path):
     assert batch.inputs.shape == (1, 1, 4) and task.spell(batch, batch.targets, 0) == ["9"]
 
 
+def test_numbers_beyond_what_is_computed_with_are_refused():
+    """They would become infinite on the way, of which nobody is told."""
+    rows = datasets.Dataset.from_dict({"x": [[[1.0]], [[2.0], [-1e39]]]})
+    with pytest.raises(UserError, match=r"row 1 .* holds \[-1.e\+39\] at step 1; expected finite numbers"):
+        vector_lists(rows, "x", "here")
+    largest = float(np.finfo(np.float32).max)
+    (sequence,) = vector_lists(datasets.Dataset.from_dict({"x": [[[largest], [-largest]]]}), "x", "here")
+    assert np.isfinite(moved(sequence)).all()
+
+
 def test_differences_stand_beside_the_positions():
     np.testing.assert_array_equal(moved(np.array([[1.0], [4.0], [2.0]])), [[1, 0], [4, 3], [2, -2]])
 
@@ -50,7 +62,7 @@ def test_differences_stand_beside_the_positions():
         ({"x": []}, r"row 0 of column 'x' of split 'test' holds an array \[0, 1\]"),
         ({"x": None}, "row 0 .* holds an array|row 0 .* holds no numbers"),
         ({"x": [[1, 2], [3]]}, "row 0 .* holds no numbers"),
-        ({"x": [[1, None]]}, "row 0 .* holds a number that is not finite at step 0"),
+        ({"x": [[1, None]]}, r"row 0 .* holds \[ 1. nan\] at step 0; expected finite numbers throughout"),
         (
             {"label": 8},
             "row 0 of column 'label' of split 'test' holds '8', which no row to train on has; labels: 9, 10",
@@ -148,6 +160,18 @@ def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatc
     assert predict.main([str(tmp_path / "run")]) == 0
     assert "last value" in capsys.readouterr().out
     assert (tmp_path / "run" / "answers-0" / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    run, picture = str(tmp_path / "run"), tmp_path / "run" / "answers-0" / "forecast.png"
+    picture.unlink()
+    assert predict.main([run, f"--data={rows_of(tmp_path, values[:5], 'new.csv')}"]) == 0
+    assert capsys.readouterr().out.startswith("step") and picture.exists()
+    for words, says in (
+        ([f"--data={rows_of(tmp_path, values[:1] * np.nan, 'bad.csv')}"], "row 0 of column"),
+        (["--text=hello"], "reads no text that is typed; expected --data=FILE"),
+        (["--text=hello", "--data=x.csv"], "--text and --data; expected one of them"),
+    ):
+        assert predict.main([run, *words]) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count("\n") == 1
     assert train.main([task, *flags, "--teacher_forcing=constant_schedule(value=0.5)"]) == 2
     assert "writes no sequence" in capsys.readouterr().err
 

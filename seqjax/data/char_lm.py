@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqjax.data.next_token import Tokens, next_token
+from seqjax.data.next_token import Tokens, language_model
 from seqjax.types import Task
 
 CHARACTERS = Tokens(lambda lines: list("".join(line + "\n" for line in lines)), "".join)
@@ -48,4 +48,4 @@ def char_lm(
             text; a text of fewer than two characters; a character that is not in the training text, where that
             has no <unk>.
     """
-    return next_token(CHARACTERS, data, window, column, tested_on, test_share, min_count, None, carried, stream)
+    return language_model(CHARACTERS, data, window, column, tested_on, test_share, min_count, None, carried, stream)

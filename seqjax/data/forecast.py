@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ import numpy as np
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import place
+from seqjax.data.vectors import is_single
 from seqjax.tasks.scoring import masked_mean
+from seqjax.tasks.showing import table
 from seqjax.types import Array, Batch, Examples, Pair, Task, UserError
 
 if TYPE_CHECKING:
@@ -76,9 +78,10 @@ def forecast(
     for name, value in (("window", window), ("horizon", horizon), ("train_rows", train_rows)):
         if value < 1:
             raise UserError(f"{name}={value}; expected at least 1")
-    named = {f"columns ({column})": column for column in columns.split(",")} if columns else {}
-    rows = load(data, **named)["train"]
-    values = _values(rows, list(named.values()) or _numeric(rows, data), data)
+    named = columns.split(",") if columns else []
+    rows = _rows(data, named)
+    names = named or _numeric(rows, data)
+    values = _values(rows, names, data)
     parts = {"train": (0, train_rows)}
     parts["validation"] = (train_rows, train_rows + validation_rows)
     parts["test"] = (parts["validation"][1], parts["validation"][1] + test_rows)
@@ -86,19 +89,38 @@ def forecast(
         asked = f"train_rows={train_rows}, validation_rows={validation_rows}, test_rows={test_rows}"
         raise UserError(f"data={data!r} has {len(values)} rows, fewer than {asked}")
     mean, deviation = values[:train_rows].mean(0), values[:train_rows].std(0)
-    values = ((values - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    scale = np.where(deviation > 0, deviation, 1)
+    values = ((values - mean) / scale).astype(np.float32)
     train, test = (_starts(*parts[name], window, horizon, name) for name in ("train", tested_on))
-    table, width, stepwise = jnp.asarray(values), values.shape[1], written == "row by row"
+    every, width, stepwise = jnp.asarray(values), values.shape[1], written == "row by row"
 
     def batch(starts: Starts) -> Batch:
-        picked = table[starts.row + jnp.arange(window + horizon)[:, None]]
+        picked = every[starts.row + jnp.arange(window + horizon)[:, None]]
+        return said_of(picked[:window], picked[window:])
+
+    def said_of(inputs: Array, asked: Array) -> Batch:
+        """Of rows [window, B, D] those [horizon, B, D]."""
         if relative:
-            picked = picked - picked[window - 1]
-        inputs, asked = picked[:window], picked[window:]
+            inputs, asked = inputs - inputs[-1], asked - inputs[-1]
         if stepwise:
             said = jnp.broadcast_to(inputs[-1], asked.shape)
             return Batch(Pair(inputs, said), asked, jnp.ones(asked.shape[:2]))
-        return Batch(inputs, jnp.swapaxes(asked, 0, 1).reshape(len(starts.row), -1), jnp.ones(len(starts.row)))
+        return Batch(inputs, jnp.swapaxes(asked, 0, 1).reshape(asked.shape[1], -1), jnp.ones(asked.shape[1]))
+
+    def read_file(path: str) -> tuple[Batch, Callable[[Array, int], list[str]]]:
+        """Its last `window` rows."""
+        found = _values(_rows(path, names), names, path)
+        if len(found) < window:
+            raise UserError(f"data={path!r} has {len(found)} rows; expected at least window={window}")
+        last = ((found[-window:] - mean) / scale)[:, None]
+        level = last[-1] if relative else 0
+
+        def spell(answers: Array, number: int) -> list[str]:
+            said = (np.asarray(answers).reshape(horizon, width) + level) * scale + mean
+            steps = {"step": [f"+{n + 1}" for n in range(horizon)]}
+            return [table(steps | {name: [f"{x:.4g}" for x in column] for name, column in zip(names, said.T)})]
+
+        return said_of(jnp.asarray(last, jnp.float32), jnp.zeros((horizon, 1, width))), spell
 
     return stored_task(
         Examples(train, test, batch),
@@ -109,6 +131,8 @@ def forecast(
         baseline=float(np.mean(np.square(_asked(values, test, window, horizon)))),
         readout="decode" if stepwise else "last",
         show=_show,
+        answer=lambda outputs, batch: outputs,
+        read=read_file,
         peers=_peers(values, test, window, horizon),
     )
 
@@ -147,6 +171,11 @@ def _peers(values: np.ndarray, starts: Starts, window: int, horizon: int) -> Map
     return {name: float(np.mean((asked - said) ** 2)) for name, said in found.items()}
 
 
+def _rows(data: str, names: list[str]) -> Dataset:
+    """The rows, which have such columns."""
+    return load(data, **{f"columns ({name})": name for name in names})["train"]
+
+
 def _numeric(rows: Dataset, data: str) -> list[str]:
     """The columns of numbers. Raises UserError where there are none."""
     numbers = [
@@ -163,11 +192,11 @@ def _values(rows: Dataset, names: list[str], data: str) -> np.ndarray:
     for name in names:
         try:
             column = np.asarray(rows[:][name], np.float64)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{place(rows, name, data)} holds values that are no numbers") from error
         if column.ndim != 1:
             raise UserError(f"{place(rows, name, data)} holds lists; expected one number a row")
-        if len(wrong := np.flatnonzero(~np.isfinite(column))):
+        if len(wrong := np.flatnonzero(~is_single(column))):
             at = place(rows, name, data, int(wrong[0]))
             raise UserError(f"{at} holds {column[wrong[0]]}; expected a finite number ({len(wrong)} such rows)")
         columns.append(column)

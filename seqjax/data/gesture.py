@@ -13,7 +13,7 @@ from seqjax.data.stored import stored_task
 from seqjax.data.text import train_and_test
 from seqjax.data.vectors import padded, standardized, vector_lists
 from seqjax.tasks.scoring import accuracy, cross_entropy
-from seqjax.types import Array, Batch, Examples, Task
+from seqjax.types import Array, Batch, Examples, Task, UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,13 +62,22 @@ def gesture(
 
     train, test = train_and_test(load(data, series=series, label=label), read, tested_on, test_share, data)
     names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
-    parts = [[moved(sequence) if velocity else sequence for sequence, _ in rows] for rows in (train, test)]
+    prepared = lambda sequences: [moved(each) if velocity else each for each in sequences]  # noqa: E731
+    parts = [prepared(sequence for sequence, _ in rows) for rows in (train, test)]
     steps = np.concatenate(parts[0])
     mean, deviation = steps.mean(0), steps.std(0)
 
     def movements(part: list[np.ndarray], kinds: np.ndarray) -> Movements:
         vectors, lengths = padded(standardized(part, mean, deviation))
         return Movements(jnp.asarray(vectors), jnp.asarray(kinds), jnp.asarray(lengths))
+
+    def read_file(path: str) -> tuple[Batch, None]:
+        found = prepared(vector_lists(load(path, series=series)["train"], series, path))
+        if found[0].shape[1] != len(mean):
+            per = 2 if velocity else 1
+            sizes = f"{found[0].shape[1] // per} numbers a step; expected {len(mean) // per}, as in training"
+            raise UserError(f"data={path!r}: column {series!r} has {sizes}")
+        return batch(movements(found, np.zeros(len(found), np.int32))), None
 
     def batch(picked: Movements) -> Batch:
         mask = jnp.ones(picked.labels.shape, jnp.float32)
@@ -84,6 +93,7 @@ def gesture(
         baseline=entropy(labels[0]),
         readout="last",
         spell=lambda batch, answers, number: [names[int(np.asarray(answers)[number])]],
+        read=read_file,
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
 

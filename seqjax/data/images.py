@@ -53,6 +53,11 @@ def read_both(
 
 def read_images(rows: Dataset, image_column: str, label_column: str, data: str) -> LabelledImages:
     """A split as pixels [N, h, w, c] uint8 and labels [N] int32."""
+    return LabelledImages(read_pixels(rows, image_column, data), read_labels(rows, label_column, data))
+
+
+def read_pixels(rows: Dataset, image_column: str, data: str) -> np.ndarray:
+    """The images of a split [N, h, w, c] uint8."""
     import datasets
 
     at = f"data={data!r}: column {image_column!r} of split {str(rows.split)!r}"
@@ -61,7 +66,7 @@ def read_images(rows: Dataset, image_column: str, label_column: str, data: str) 
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise UserError(f"{at} holds values of shape {list(images.shape[1:])}; expected images [h, w] or [h, w, c]")
     pixels = _whole(images, np.uint8, at, "whole numbers from 0 to 255")
-    return LabelledImages(pixels[..., None] if pixels.ndim == 3 else pixels, read_labels(rows, label_column, data))
+    return pixels[..., None] if pixels.ndim == 3 else pixels
 
 
 def read_labels(rows: Dataset, column: str, data: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from seqjax.data.text import UNKNOWN, filled, vocabulary
 from seqjax.types import Array, Batch, UserError
 
 NO_CHARACTER = ""
+MOST_CHARACTERS = 1000
 
 
 class Lexicon(NamedTuple):
@@ -56,14 +57,14 @@ class Lexicon(NamedTuple):
         return Batch(jnp.asarray(inputs), nothing, nothing.astype(jnp.float32), jnp.asarray(steps, jnp.int32))
 
 
-def lexicon(sentences: Sequence[Sequence[str]], min_count: int, lower: bool, characters: int) -> Lexicon:
+def learned(sentences: Sequence[Sequence[str]], min_count: int, lower: bool, characters: int) -> Lexicon:
     """What sentences to train on teach: the words that occur so often, and all their characters.
 
     Raises:
-        UserError: a min_count below 1, or characters that are neither 0 nor at least 2.
+        UserError: a min_count below 1, or characters that are neither 0 nor from 2 to 1,000.
     """
-    if characters < 0 or characters == 1:
-        raise UserError(f"characters={characters}; expected 0, or at least 2")
+    if characters != 0 and not 2 <= characters <= MOST_CHARACTERS:
+        raise UserError(f"characters={characters}; expected 0, or 2 to {MOST_CHARACTERS}")
     tokens = [token for sentence in sentences for token in sentence]
     words = vocabulary((token.lower() if lower else token for token in tokens), min_count)
     alphabet = vocabulary((c for token in tokens for c in token), 1, (NO_CHARACTER, UNKNOWN)) if characters else []

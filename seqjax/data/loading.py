@@ -40,9 +40,9 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
         **columns: the columns that are to be read, each under the name of the argument that gives it.
 
     Raises:
-        UserError: no such file, folder or name; the hub out of reach; an empty folder; a file that
-            is cut off, corrupt or of another kind; a path with '*', '?' or '['; no training split, an
-            empty split, no such column.
+        UserError: no such file, folder or name; the hub out of reach; an empty folder; a file that is cut off,
+            corrupt or of another kind; a damaged row of one of the columns; a path with '*', '?' or '['; no
+            training split, an empty split, no such column.
     """
     path = os.path.expanduser(data)
     stem, ending = os.path.splitext(path)
@@ -78,6 +78,8 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
                 raise UserError(f"{argument}={column!r}: data={data!r} has no such column{hint}columns: {known}")
         if not len(rows):
             raise UserError(f"data={data!r}: its split {name!r} is empty; expected at least one row")
+        for column in columns.values():
+            _check(rows, column, data)
     return dict(splits)
 
 
@@ -159,6 +161,35 @@ def held_out(count: int, share: float, data: str) -> tuple[np.ndarray, np.ndarra
         )
     order = np.random.default_rng(0).permutation(count)
     return np.sort(order[tests:]), np.sort(order[:tests])
+
+
+def _check(rows: Dataset, name: str, data: str) -> None:
+    """Raise UserError where a file's bytes are not what it says: no UTF-8, or lists that reach past the end.
+
+    It names the row, but not within lists.
+    """
+    import pyarrow as pa
+
+    first = 0
+    for chunk in rows.data.column(name).chunks:
+        try:
+            chunk.validate(full=True)
+        except pa.ArrowInvalid as error:
+            wrong = (row for row in range(len(chunk)) if not _is_whole(chunk[row : row + 1]))
+            row = "" if _is_list(chunk.type) else f"row {first + next(wrong, 0)} of "
+            at = f"data={data!r}: {row}column {name!r} of split {str(rows.split)!r}"
+            raise UserError(f"{at} is damaged: {_reason(error)}") from error
+        first += len(chunk)
+
+
+def _is_whole(values: object) -> bool:
+    import pyarrow as pa
+
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _is_list(kind: object) -> bool:

@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
     join: Callable[[list[str]], str]
 
 
-def next_token(
+def language_model(
     kind: Tokens,
     data: str,
     window: int,
@@ -125,7 +125,9 @@ def _train_and_test(splits: dict[str, Dataset], tested_on: str, share: float, da
 
 def _lines(lines: list[str], rows: Dataset, column: str, data: str) -> list[str]:
     if not all(isinstance(line, str) for line in lines):
-        raise UserError(f"{place(rows, column, data)} holds values that are no text; expected a line of text a row")
+        row, value = next((row, value) for row, value in enumerate(rows[:][column]) if not isinstance(value, str))
+        held = "nothing" if value is None else f"a {type(value).__name__}"
+        raise UserError(f"{place(rows, column, data, row)} holds {held}; expected a line of text, '' for a blank one")
     return lines
 
 

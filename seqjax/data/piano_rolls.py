@@ -13,6 +13,7 @@ import optax
 from seqjax.data import notes
 from seqjax.data.loading import load, test_split
 from seqjax.data.stored import stored_task
+from seqjax.data.text import cuts
 from seqjax.tasks.scoring import masked_mean
 from seqjax.tasks.showing import length
 from seqjax.types import Array, Batch, Continuation, Examples, Task, UserError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SHOWN = 24  # steps
+PIECE_CUTS = 6  # lengths at which batches are cut, a program for each
 
 
 class Pieces(NamedTuple):
@@ -48,8 +50,7 @@ def piano_rolls(
     The score is the frame-level accuracy of Bay et al. 2009, notes rightly on / (rightly on + wrongly on
     + missed), with those on whose chance is above 1/2; here a mean over frames, not a ratio of sums.
 
-    A batch is as long as the longest piece, which costs time where lengths differ much, as in
-    Nottingham (mean 254, longest 1,793); see `cut`.
+    A batch is of pieces of about the same length, as they differ much (Nottingham: mean 254, longest 1,793).
 
     Args:
         data: a local folder whose files' names give the splits (train.jsonl, test.jsonl), or a name
@@ -83,7 +84,7 @@ def piano_rolls(
         return jax.random.categorical(key, on_or_off).astype(jnp.float32)
 
     return stored_task(
-        Examples(train, test, batch),
+        Examples(train, test, batch, lambda pieces: pieces.steps, cuts(np.asarray(train.steps), PIECE_CUTS)),
         frame_loss,
         frame_accuracy,
         input_size=notes.NOTES,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.images import LabelledImages, count_classes, read_both, read_images, read_labels, rows_of
+from seqjax.data.images import LabelledImages, count_classes, read_both, read_images, read_labels, read_pixels, rows_of
 from seqjax.data.labels import entropy, share_of_right
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
@@ -94,6 +94,12 @@ def pixel_images(
         inputs = jnp.swapaxes(examples.pixels, 0, 1).astype(jnp.float32) / 255
         return Batch(inputs, examples.labels, jnp.ones(examples.labels.shape, jnp.float32))
 
+    def read_file(path: str) -> tuple[Batch, None]:
+        pixels = read_pixels(load(path, image_column=image_column)["train"], image_column, path)
+        nothing = LabelledImages(pixels, np.zeros(len(pixels), np.int32))
+        nothing = _of_size(nothing, (height, width, channels), path)
+        return batch(_sequences(nothing, order, permutation_seed)), None
+
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= SOLVED[order]
 
@@ -108,6 +114,7 @@ def pixel_images(
         readout="last",
         criterion=f"{SOLVED[order]:.0%} of the images right",
         spell=lambda batch, answers, number: [str(int(np.asarray(answers)[number]))],
+        read=read_file,
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
         show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width),
     )

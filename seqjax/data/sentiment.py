@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
-from seqjax.data.lexicon import forms, lexicon
+from seqjax.data.lexicon import forms, learned
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import TooLong, bounded, cuts, texts, train_and_test
@@ -72,7 +72,7 @@ def sentiment(
         return list(zip(tokens, label_names(rows, label, data)))
 
     train, test = train_and_test(load(data, text=text, label=label), read, tested_on, test_share, data)
-    words = lexicon([tokens for tokens, _ in train], min_count, True, characters)
+    words = learned([tokens for tokens, _ in train], min_count, True, characters)
     names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
     tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
     train, test = (
@@ -112,6 +112,7 @@ def sentiment(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=parse,
+        read=lambda path: (parse(texts(load(path, text=text)["train"], text, path)), None),
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FRAME, HOP = 0.032, 0.016  # seconds
 QUIET = 1e-6  # added to energies, of samples between -1 and 1
+LOUDEST = 16  # of samples between -1 and 1, as wav files of real numbers may go beyond
+RATES = (1000, 768_000)  # samples a second
 
 
 def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: str) -> list[np.ndarray]:
@@ -74,6 +76,11 @@ def wav_folder(data: str) -> dict[str, Dataset] | None:
     } or None
 
 
+def frequencies(rate: int) -> int:
+    """How many a frame tells apart, from 0 to half the rate."""
+    return round(FRAME * rate) // 2 + 1
+
+
 def log_mel(samples: np.ndarray, rate: int, bands: int) -> np.ndarray:
     """[T, bands] the log energy in bands of equal width in mel, T = 1 + the samples / HOP, rounded down.
 
@@ -97,10 +104,13 @@ def _triangles(frame: int, rate: int, bands: int) -> np.ndarray:
 
 
 def _at_rate(samples: np.ndarray, own: object, rate: int, at: str) -> np.ndarray:
-    if not isinstance(own, int) or own < 1:
-        raise UserError(f"{at}: a rate of {own!r}; expected samples a second")
-    if not samples.size or not np.isfinite(samples).all():
-        raise UserError(f"{at} holds {'no samples' if not samples.size else 'samples that are not finite'}")
+    if not isinstance(own, int) or not RATES[0] <= own <= RATES[1]:
+        raise UserError(f"{at}: a rate of {own!r}; expected {RATES[0]} to {RATES[1]} samples a second")
+    if not samples.size:
+        raise UserError(f"{at} holds no samples")
+    if len(wrong := samples[~(np.abs(samples) <= LOUDEST)]):
+        expected = "expected real ones from -1 to 1, whole ones of 16 bits"
+        raise UserError(f"{at} holds a sample of {wrong[0]:.3g}; {expected}")
     if own != rate:
         common = gcd(own, rate)
         samples = resample_poly(samples, rate // common, own // common)
@@ -111,22 +121,28 @@ def _samples(value: object, at: str) -> np.ndarray:
     try:
         samples = np.asarray(value)
         whole = np.issubdtype(samples.dtype, np.integer)
-        samples = samples.astype(np.float32)
-    except (ValueError, TypeError) as error:
+        samples = samples.astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{at} holds no samples; expected a list of numbers, or a wav file") from error
     if samples.ndim != 1:
         raise UserError(f"{at} holds an array {list(samples.shape)}; expected one list of samples")
     return samples / 2**15 if whole else samples
 
 
+def _content(path: Path) -> bytes:
+    if not path.is_file():  # but a folder, or a device that never ends
+        raise FileNotFoundError(path)
+    return path.read_bytes()
+
+
 def _wav(value: dict, at: str) -> tuple[int, np.ndarray]:
     try:
-        content = value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
+        content = value["bytes"] if value["bytes"] is not None else _content(Path(value["path"]))
         rate, samples = wavfile.read(io.BytesIO(content))
     except Exception as error:  # whatever the reader says of bytes that are no wav file
         raise UserError(
             f"{at} cannot be read as a wav file ({value.get('path')}); expected one, uncompressed"
         ) from error
     scale = {"int16": 2**15, "int32": 2**31, "uint8": 2**7}.get(str(samples.dtype), 1)
-    samples = (samples.astype(np.float32) - (128 if samples.dtype == np.uint8 else 0)) / scale
+    samples = (samples.astype(np.float64) - (128 if samples.dtype == np.uint8 else 0)) / scale
     return int(rate), samples.mean(1) if samples.ndim == 2 else samples

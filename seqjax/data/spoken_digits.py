@@ -12,7 +12,7 @@ import optax
 
 from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
 from seqjax.data.loading import load
-from seqjax.data.sound import log_mel, recordings, wav_files, wav_folder
+from seqjax.data.sound import RATES, frequencies, log_mel, recordings, wav_files, wav_folder
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed
 from seqjax.data.text import cuts, train_and_test
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TRAIN_STRINGS, TEST_STRINGS = 2**20, 1000
 WORD_CUTS = 4
+MOST_WORDS = 1000
 
 
 class Spoken(NamedTuple):
@@ -69,7 +70,8 @@ def spoken_digits(
     other; the network answers at every step with a word or a blank, and the loss is the negative log-likelihood
     of the string over all its alignments (connectionist temporal classification, Graves et al. 2006), in nats a word.
     Each string to train on is drawn by its number from the rows to train on, each of the 1,000 to test on from
-    those to test on; one whose frames are more than longest·(the mean of a word's frames)·3/2 is drawn again. The
+    those to test on; one whose frames are more than longest·(the mean of a word's frames)·3/2, and more than
+    shortest·(the mean of the slowest speaker's), is drawn again. The
     score is the share of strings without an error, by the likeliest word of each step (best path);
     `python -m experiments.predict RUN_DIR` tells the word error rate. Baseline: ln(words) a word, of somebody who
     knows how many there are.
@@ -97,10 +99,12 @@ def spoken_digits(
             recording, is empty or not finite, or a label that no row to train on has; an unknown speaker; numbers
             out of range.
     """
-    if not 1 <= shortest <= longest:
-        raise UserError(f"shortest={shortest}, longest={longest}; expected 1 <= shortest <= longest")
-    if bands < 1 or rate < 1000:
-        raise UserError(f"bands={bands}, rate={rate}; expected bands of at least 1 and a rate of at least 1000")
+    if not 1 <= shortest <= longest <= MOST_WORDS:
+        raise UserError(f"shortest={shortest}, longest={longest}; expected 1 <= shortest <= longest <= {MOST_WORDS}")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"rate={rate}; expected {RATES[0]} to {RATES[1]} samples a second")
+    if not 1 <= bands <= frequencies(rate):
+        raise UserError(f"bands={bands}; expected 1 to {frequencies(rate)}, the frequencies of a frame at rate={rate}")
 
     def read(rows: Dataset) -> list[Recording]:
         frames = [log_mel(samples, rate, bands) for samples in recordings(rows, audio, "sampling_rate", rate, data)]
@@ -127,15 +131,24 @@ def spoken_digits(
         exist = jnp.ones(picked.words.shape) if not strings else picked.words > 0
         return Batch(jnp.swapaxes(picked.frames, 0, 1), picked.words.T, exist.T.astype(jnp.float32), picked.steps)
 
-    def parse(paths: list[str]) -> Batch:
-        """Of wav files that are named."""
-        heard = [log_mel(samples, rate, bands) for samples in wav_files(paths, rate)]
-        table, lengths = padded(standardized(heard, mean, deviation))
-        said = np.zeros((len(paths), longest) if strings else len(paths), np.int32)
+    def asked(heard: list[np.ndarray]) -> Batch:
+        table, lengths = padded(standardized([log_mel(samples, rate, bands) for samples in heard], mean, deviation))
+        said = np.zeros((len(heard), longest) if strings else len(heard), np.int32)
         return batch(Spoken(jnp.asarray(table), jnp.asarray(said), jnp.asarray(lengths)))
 
+    def parse(paths: list[str]) -> Batch:
+        """Of wav files that are named."""
+        return asked(wav_files(paths, rate))
+
+    def read_file(path: str) -> tuple[Batch, None]:
+        rows = (wav_folder(path) or load(path, audio=audio))["train"]
+        return asked(recordings(rows, audio, "sampling_rate", rate, path)), None
+
     if strings:
-        bound = int(1.5 * longest * len(steps) / len(train))
+        slowest = max(
+            np.mean([len(rows[n].frames) for n in group]) for rows in (train, test) for group in _by_speaker(rows)
+        )
+        bound = int(max(1.5 * longest * len(steps) / len(train), shortest * slowest))
         parts = [
             Streamed(count, _joiner(rows, each, kinds + 1, (shortest, longest), bound, seed))
             for seed, (count, rows, each, kinds) in enumerate(
@@ -152,6 +165,7 @@ def spoken_digits(
             baseline=float(np.log(len(names))),
             answer=lambda outputs, batch: best_path(outputs, batch, longest),
             parse=parse,
+            read=read_file,
             spell=lambda batch, said, number: [names[int(n) - 1] for n in np.asarray(said)[:, number] if n],
             grade=lambda truth, said, steps: {"word error rate": word_error_rate(truth, said)},
         )
@@ -169,6 +183,7 @@ def spoken_digits(
         baseline=entropy(words[0]),
         readout="last",
         parse=parse,
+        read=read_file,
         spell=lambda batch, said, number: [names[int(np.asarray(said)[number])]],
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
@@ -215,6 +230,14 @@ def edits(truth: list[str], said: list[str]) -> int:
     return costs[-1]
 
 
+def _by_speaker(rows: list[Recording]) -> list[np.ndarray]:
+    """The numbers of each speaker's recordings."""
+    found = {}
+    for n, each in enumerate(rows):
+        found.setdefault(each.speaker, []).append(n)
+    return [np.array(found[name]) for name in sorted(found, key=str)]
+
+
 def _joiner(
     rows: list[Recording],
     frames: list[np.ndarray],
@@ -224,10 +247,7 @@ def _joiner(
     seed: int,
 ) -> Callable[[np.ndarray], Spoken]:
     """What makes the strings of given numbers: each is a pure function of its number."""
-    by_speaker = {}
-    for n, each in enumerate(rows):
-        by_speaker.setdefault(each.speaker, []).append(n)
-    groups = [np.array(by_speaker[name]) for name in sorted(by_speaker, key=str)]
+    groups = _by_speaker(rows)
 
     def one(number: int) -> tuple[np.ndarray, np.ndarray]:
         draw = np.random.default_rng([seed, number])

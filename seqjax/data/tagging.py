@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.lexicon import Forms, forms, lexicon
+from seqjax.data.lexicon import Forms, forms, learned
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import TooLong, bounded, cuts, filled, place, token_lists, train_and_test, vocabulary
@@ -82,7 +82,7 @@ def tagging(
         return list(zip(*(bounded(each, longest, too_long, rows, tokens, data) for each in (words, labels))))
 
     train, test = train_and_test(load(data, tokens=tokens, tags=tags), read, tested_on, test_share, data)
-    words = lexicon([tokens for tokens, _ in train], min_count, lower, characters)
+    words = learned([tokens for tokens, _ in train], min_count, lower, characters)
     names = vocabulary((tag for _, said in train for tag in said), first=())
     names += [tag for tag in vocabulary((tag for _, said in test for tag in said), first=()) if tag not in names]
     tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
@@ -100,6 +100,9 @@ def tagging(
         asked = [names[int(tag)] for tag in targets(batch, number)]
         return table({"token": shown, "unknown": unknown, "label": asked})
 
+    def asked(sentences: list[list[str]]) -> Batch:
+        return words.batch(sentences, batch(jax.tree.map(lambda leaf: leaf[:1], train)))
+
     return stored_task(
         Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
@@ -112,7 +115,8 @@ def tagging(
         show=show,
         characters=len(words.alphabet) or None,
         spell=spell,
-        parse=lambda lines: words.batch([line.split() for line in lines], batch(jax.tree.map(lambda x: x[:1], train))),
+        parse=lambda lines: asked([line.split() for line in lines]),
+        read=lambda path: (asked(token_lists(load(path, tokens=tokens)["train"], tokens, path)), None),
         grade=lambda truth, said, steps: {"accuracy": share_right(truth, said)},
     )
 

@@ -116,6 +116,7 @@ def translation(
         show=show,
         spell=spell,
         parse=parse,
+        read=lambda path: (parse(texts(load(path, source=source)["train"], source, path)), None),
         grade=bleu,
     )
 

@@ -163,7 +163,7 @@ def video(
         baseline=float(np.square(shown).sum((1, 2)).mean() - size**2 * mean**2),
         image=(size, size, 1),
         show=lambda batch, n: strip(np.asarray(batch.inputs)[:, n]),
-        peers={"the frame before": _standing(test, size)},
+        peers={"the frame before": _standing(test)},
         continuation=Continuation(prompt, draw, lambda inputs: strip(np.asarray(inputs)), steps=frames // 2),
     )
 
@@ -192,11 +192,10 @@ def _both_losses(outputs: Array, batch: Batch, classes: int) -> Array:
     return cross_entropy(outputs[:, :classes], label) + cross_entropy(outputs[:, classes:], way)
 
 
-def _standing(clips: Clips, size: int) -> float:
+def _standing(clips: Clips) -> float:
     """The squared error of a frame as a guess at the next one."""
-    image, way = np.asarray(clips.image, np.float64) / 255, np.asarray(clips.way)
-    frame = np.zeros((len(image), size, size))
-    frame[:, : image.shape[1], : image.shape[2]] = image
+    way = np.asarray(clips.way)
+    frame = np.pad(np.asarray(clips.image, np.float64) / 255, ((0, 0), (1, 1), (1, 1)))  # beyond it nothing moves
     errors = [
         np.square(np.roll(frame[way == n], step, (1, 2)) - frame[way == n]) for n, step in enumerate(WAYS.values())
     ]

@@ -11,7 +11,7 @@ from seqjax.types import Array
 
 
 class Windows(NamedTuple):
-    """Windows of T predictions; the last token of one is the first of the next."""
+    """Windows of T predictions, or of all if they are fewer; the last token of one is the first of the next."""
 
     tokens: Array  # [N, T + 1] int32
     steps: Array  # [N] int32: how many predictions a window holds, T but in the last
@@ -21,6 +21,7 @@ def window_reader(pieces: list[np.ndarray], window: int) -> tuple[int, Callable[
     """How many windows the tokens of all pieces make, and what reads those of given numbers, as NumPy arrays."""
     starts = np.cumsum([0, *map(len, pieces)])
     predictions = int(starts[-1]) - 1
+    window = min(window, predictions)
 
     def tokens(start: int) -> np.ndarray:
         """window + 1 of them, zeros behind the last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqjax.data.next_token import Tokens, next_token
+from seqjax.data.next_token import Tokens, language_model
 from seqjax.types import Task
 
 END = "<eos>"
@@ -47,4 +47,4 @@ def word_lm(
     Raises:
         UserError: as `char_lm`, of words.
     """
-    return next_token(WORDS, data, window, column, tested_on, test_share, min_count, most, carried, stream)
+    return language_model(WORDS, data, window, column, tested_on, test_share, min_count, most, carried, stream)

@@ -24,7 +24,6 @@ def _music(name: str, data: str, numbers: dict[str, tuple[str, float]]) -> tuple
             {"steps": 600, "seeds": 3, "learning_rates": (3e-3, 1e-2)},
             tolerance=0.03,
             known=MANY + "; the number is the last evaluation's, not the best on a validation split",
-            data=data,
         )
         for short, (cell, number) in numbers.items()
     )
@@ -67,7 +66,6 @@ def _pixels(name: str, order: str, numbers: dict[str, float]) -> tuple[Row, ...]
             PIXELS,
             {"steps": 2000, "seeds": 1, "learning_rates": (1e-3,)},
             known=MANY,
-            data="DATA/mnist",
         )
         for short, number in numbers.items()
     )

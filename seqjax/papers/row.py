@@ -1,7 +1,8 @@
-"""The vocabulary of the registry: what a paper is, and one row of its tables. No logic."""
+"""The vocabulary of the registry: what a paper is, and one row of its tables."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -37,7 +38,6 @@ class Row(NamedTuple):
     cpu:       the fields that the cpu budget cuts; empty where the published budget fits two cores
     tolerance: relative distance at which two numbers are called the same
     known:     what is known to be wrong, unclear or another thing here than in the paper
-    data:      the flag's value in a task spec to be replaced by a user's data, as 'DATA/mnist'; else None
     grade:     which of the task's grades is measured, where the measure is 'grade' or 'errors'
     shape:     of an application: what is read and what is said, as 'many-to-one'
     goal:      of an application: the number to be reached
@@ -53,10 +53,15 @@ class Row(NamedTuple):
     cpu: Mapping[str, Any] = NOTHING
     tolerance: float = 0.1
     known: str = ""
-    data: str | None = None
     grade: str | None = None
     shape: str = ""
     goal: float | None = None
+
+    @property
+    def data(self) -> str | None:
+        """What of the task's spec a user's data replace, as 'DATA/mnist'; None where it draws its samples."""
+        found = re.search(r"DATA/[^'\"]*", self.task)
+        return found and found[0]
 
 
 class Paper(NamedTuple):

@@ -48,14 +48,15 @@ def attention_map(source: Sequence[str], written: Sequence[str], weights: np.nda
         return Figure("attention", "Attention", words, png(figure))
 
 
-def forecasts(read: np.ndarray, asked: np.ndarray, said: np.ndarray) -> Figure:
-    """What was read [T, D], what came [K, D] and what was said [K, D], of the first few variables."""
+def forecasts(read: np.ndarray, asked: np.ndarray | None, said: np.ndarray) -> Figure:
+    """What was read [T, D], what came [K, D], if it is known, and what was said [K, D], of the first few variables."""
     count = min(MOST_VARIABLES, read.shape[1])
     with canvas(9, 2.1 * -(-count // 2)) as figure:
         for number, axes in enumerate(panels(figure, count, 2, sharex=True)):
-            before, after = np.arange(-len(read), 0), np.arange(len(asked))
+            before, after = np.arange(-len(read), 0), np.arange(len(said))
             axes.plot(before, read[:, number], color="0.5", linewidth=1)
-            axes.plot(after, asked[:, number], color="black", linewidth=1.2, label="truth")
+            if asked is not None:
+                axes.plot(after, asked[:, number], color="black", linewidth=1.2, label="truth")
             axes.plot(after, said[:, number], color=PALETTE[1], linewidth=1.5, label="forecast")
             axes.set_title(f"variable {number + 1}", fontsize=9)
             axes.axvline(-0.5, color="0.8", linewidth=1)

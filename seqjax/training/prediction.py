@@ -60,6 +60,19 @@ def answers(prepared: Prepared, params: PyTree, examples: PyTree, at_a_time: int
         yield jax.device_get((batch, answer(params, batch)))
 
 
+def in_parts(batch: Batch, at_a_time: int = 64) -> Iterator[Batch]:
+    """The sequences of a batch, so many at a time."""
+    axis, count = batch.mask.ndim - 1, batch.mask.shape[-1]
+    for start in range(0, count, at_a_time):
+        part = slice(start, start + at_a_time)
+        yield Batch(
+            jax.tree.map(lambda leaf, part=part: leaf[:, part], batch.inputs),
+            batch.targets[(slice(None),) * axis + (part,)],
+            batch.mask[..., part],
+            None if batch.lengths is None else batch.lengths[part],
+        )
+
+
 def answering(prepared: Prepared) -> Callable[[PyTree, Batch], Array]:
     """(params, batch) -> answers as the batch's targets: what the model decodes, or what the task reads off it."""
     model, read_off = prepared.model, prepared.eval_task.answer

@@ -37,7 +37,7 @@ class Counts:
             self.reports.append(report)
 
     def pytest_sessionfinish(self):
-        from experiments.command_line import cores
+        from experiments.backend import cores
         from seqjax.training.record import environment, write_json
 
         files = {}

@@ -1,32 +1,17 @@
 """A run small enough to be broken many times, and everything of it that must be equal bit for bit."""
 
-import functools
 import json
 
 import jax
 import numpy as np
 from hypothesis import HealthCheck, settings
+from small_runs import SMALL, once
 
-from seqjax.training import Config, prepare, train
+from seqjax.training import train
 from seqjax.training.checkpoint import Checkpoints
 
 THOROUGH = False  # with --all-faults
-RUN = Config(
-    cell="lstm(hidden=4)",
-    task="parity(length=6, min_length=2)",
-    learning_rates=(1e-2, 1e38),  # at the second one it diverges
-    seeds=2,
-    steps=8,
-    batch_size=4,
-    eval_every=2,
-    eval_size=8,
-    probe_every=4,
-    probe_size=3,
-    checkpoint_every=2,
-)
-
-
-once = functools.cache(prepare)  # who trains again compiles nothing
+RUN = SMALL._replace(learning_rates=(1e-2, 1e38), steps=8, checkpoint_every=2)  # at the second rate it diverges
 
 
 def trained(directory, config=RUN, **others):

@@ -1,24 +1,21 @@
 """Hostile data: whatever a file of a data set holds, a task comes of it or one line; nothing in it is ever run."""
 
-import json
 import pickle
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import small
 from hypothesis import given
 from hypothesis import strategies as st
-from test_data import image_files, own_cache  # noqa: F401  (a fixture of every test)
+from small_data import ROWS, both_written, task_of, written
+from small_images import image_files
 
-from seqjax.data.penn_treebank import penn_treebank
-from seqjax.data.piano_rolls import piano_rolls
-from seqjax.data.pixel_images import pixel_images
+from seqjax import data, spec
 from seqjax.types import Task, UserError
 
 # What `datasets` leaves open where a file cannot be read.
@@ -26,17 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-IMAGES = np.random.default_rng(0).integers(0, 256, (6, 2, 3), np.uint8).tolist()
-ROWS = {
-    "pixel_images": {"image": IMAGES, "label": [0, 1, 2, 0, 1, 2]},
-    "piano_rolls": {"notes": [[[60, 64], [], [108]], [[21], [21, 60]], [[60], [60]]]},
-    "penn_treebank": {"text": ["a b <unk>", "", "b a a"]},
-}
-LOADERS = {
-    "pixel_images": lambda data: pixel_images(data=data),
-    "piano_rolls": lambda data: piano_rolls(data=data, tested_on="test"),
-    "penn_treebank": lambda data: penn_treebank(data=data),
-}
 ENDINGS = ["parquet", "jsonl", "json", "csv", "arrow"]
 HARM = st.lists(
     st.one_of(
@@ -59,23 +45,6 @@ class Trap:
         return (Path.touch, (self.mark,))
 
 
-def written(path, rows):
-    """The rows in the form that the file's ending says."""
-    if path.suffix in (".parquet", ".arrow"):
-        table = pa.table(rows)
-        if path.suffix == ".parquet":
-            pq.write_table(table, path)
-        else:
-            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
-                writer.write_table(table)
-    elif path.suffix == ".csv":
-        lines = [",".join(json.dumps(json.dumps(value)) for value in row) for row in zip(*rows.values())]
-        path.write_text("\n".join([",".join(rows), *lines]))
-    else:
-        path.write_text("\n".join(json.dumps(dict(zip(rows, row))) for row in zip(*rows.values())))
-    return path.read_bytes()
-
-
 def harmed(content, harm):
     content = bytearray(content)
     for kind, where, what in harm:
@@ -91,22 +60,29 @@ def harmed(content, harm):
 
 def taken_or_refused(name, folder):
     """1 where the data is refused in one line, 0 where a task comes of it; anything else is an error."""
-    datasets.config.HF_DATASETS_CACHE = Path(folder) / ".cache"
     try:
-        assert isinstance(LOADERS[name](str(folder)), Task)
+        with mock.patch.object(datasets.config, "HF_DATASETS_CACHE", Path(folder) / ".cache"):
+            assert isinstance(task_of(name, folder), Task)
         return 0
     except UserError as error:
         assert "\n" not in str(error)
         return 1
 
 
+def test_every_task_on_real_data_is_tried(tmp_path):
+    """And its rows, as they are here, make a task."""
+    assert sorted(ROWS) == spec.names([data])
+    for name in ROWS:
+        assert taken_or_refused(name, both_written(name, tmp_path / name)) == 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_damaged_files(name, ending, record_property):
     tried = []
 
-    @small.tries(5, 40)
+    @small.tries(5, 20)
     @given(HARM)
     def once(harm):
         with tempfile.TemporaryDirectory() as folder:
@@ -127,18 +103,29 @@ VALUES = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", LOADERS)
+@st.composite
+def disturbed(draw, value):
+    """The value with anything in the place of one of its parts, or of itself."""
+    if isinstance(value, list) and value and draw(st.integers(0, 3)):
+        place = draw(st.integers(0, len(value) - 1))
+        return [*value[:place], draw(disturbed(value[place])), *value[place + 1 :]]
+    return draw(VALUES)
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_columns_of_anything(name, record_property):
-    """JSON values of any kind in the place of the column, row for row."""
+    """Any JSON values in the place of a column, or of something within it."""
     tried = []
 
-    @small.tries(3, 120)
-    @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=3), st.sampled_from(["jsonl", "csv"]))
-    def once(rows, ending):
+    @small.tries(2, 60)
+    @given(st.data(), st.sampled_from(sorted(ROWS[name])), st.sampled_from(["jsonl", "csv"]))
+    def once(drawn, column, ending):
+        values = ROWS[name][column]
+        anything = st.lists(VALUES, min_size=len(values), max_size=len(values))
+        values = drawn.draw(disturbed(values).filter(lambda found: isinstance(found, list)) | anything)
         with tempfile.TemporaryDirectory() as folder:
-            columns = dict(zip([*ROWS[name], "other"], zip(*rows)))
             for split in ("train", "test"):
-                written(Path(folder, f"{split}.{ending}"), columns)
+                written(Path(folder, f"{split}.{ending}"), ROWS[name] | {column: values})
             tried.append(taken_or_refused(name, folder))
 
     once()
@@ -178,7 +165,7 @@ def test_no_pickle_and_no_script_is_run(ending, tmp_path):
         shutil.make_archive(str(folder / "train"), ending, tmp_path / "in")
     else:
         path.write_bytes(pickle.dumps(trap))
-    for name in LOADERS:
+    for name in ROWS:
         taken_or_refused(name, folder)
     assert not mark.exists()
 
@@ -194,7 +181,8 @@ def test_a_folder_may_not_send_its_reader_to_the_network(tmp_path):
 @pytest.mark.slow
 def test_images_that_are_none(tmp_path, record_property):
     """Bytes in the place of PNG files, and a PNG that claims to be larger than memory."""
-    whole, tried = Path(image_files(tmp_path / "a.parquet", np.array(IMAGES, np.uint8))).read_bytes(), []
+    images, tried = np.array(ROWS["pixel_images"]["image"], np.uint8), []
+    whole = Path(image_files(tmp_path / "a.parquet", images)).read_bytes()
     begin = whole.index(b"\x89PNG")
 
     @small.tries(5, 80)

@@ -61,12 +61,12 @@ def child(directory, nth_save=0, blows=0):
 def moments(seed, seconds, calls):
     """20 moments: (seconds behind the first step) or (which save, which of its calls).
 
-    calls: of each save; a few at its end are left out, as their number may differ by some.
+    calls: of each save.
     """
     random = np.random.default_rng(seed)
     times = [("time", float(random.uniform(0, seconds)), 0) for _ in range(KILLS - IN_A_SAVE)]
     saves = [int(random.integers(len(calls))) for _ in range(IN_A_SAVE)]
-    return times + [("save", save + 1, int(random.integers(1, 0.9 * calls[save]))) for save in saves]
+    return times + [("save", save + 1, int(random.integers(calls[save])) + 1) for save in saves]
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,9 @@ def test_killed_and_resumed_every_bit_is_there(number, whole, tmp_path, record_p
             time.sleep(first)
             running.send_signal(signal.SIGKILL)
         running.stdout.read()
-        assert running.wait() in (-signal.SIGKILL, *([0] if how == "time" else []))
-        killed = running.returncode == -signal.SIGKILL
+        killed = running.wait() == -signal.SIGKILL
+    may_end = how == "time" or second > 0.9 * calls[first - 1]  # a save has some calls more or fewer each time
+    assert killed or (may_end and running.returncode == 0)
     torn = bool(list((directory / "checkpoints").glob("*tmp*")))
     metrics = directory / "metrics.jsonl"
     small.trained(directory, LONGER, resume=True)

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 import small
+import small_data
 
 from experiments import train as train_script
-from seqjax import Cell, Task, cells, spec, tasks
+from seqjax import Cell, Task, cells, data, spec, tasks
+from seqjax.spec import Spec
 from seqjax.training import memory, prepare
 from seqjax.types import UserError
 
@@ -41,7 +43,7 @@ def test_it_is_refused_with_the_estimate(flag, tmp_path, capsys, monkeypatch):
 
 NUMBERS = [
     (what, name, argument)
-    for what, room in (("cell", cells), ("task", tasks))
+    for what, room in (("cell", cells), ("task", tasks), ("task", data))
     for name in spec.names([room])
     for argument, parameter in inspect.signature(spec.factory(name, [room])).parameters.items()
     if "int" in str(parameter.annotation)
@@ -50,14 +52,19 @@ NUMBERS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what, name, argument", NUMBERS)
-def test_no_argument_of_any_cell_or_task_allocates_or_hangs(what, name, argument, record_property, monkeypatch):
-    """Each whole number of each factory, from a thousand to beyond what floats hold: built or refused."""
+def test_no_argument_of_any_cell_or_task_allocates_or_hangs(
+    what, name, argument, record_property, monkeypatch, tmp_path
+):
+    """Each whole number of each factory, to beyond what floats hold: built or refused."""
     monkeypatch.setattr(memory, "at_hand", lambda: 16 * 10**9)
+    given = {}
+    if name in small_data.ROWS:
+        given = {"data": small_data.both_written(name, tmp_path / "d")} | small_data.ARGUMENTS.get(name, {})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused, sizes = 0, [1, 10**7, 10**10, 2**52, 2**53]
     for number in sizes:
         try:
-            prepare(small.RUN._replace(**{what: f"{name}({argument}={number})"}), "run=1,map")
+            prepare(small.RUN._replace(**{what: str(Spec(name, given | {argument: number}))}), "run=1,map")
         except UserError as error:
             assert "\n" not in str(error)
             refused += 1

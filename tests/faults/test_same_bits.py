@@ -10,7 +10,7 @@ import jax
 import pytest
 import small
 
-from experiments import command_line
+from experiments import backend
 from experiments import train as train_script
 
 ROOT = Path(small.__file__).parents[2]
@@ -39,18 +39,18 @@ def test_the_flag_is_recorded_and_asks_for_each_thing_once(tmp_path, monkeypatch
     flags = ["--cell=rnn(hidden=2)", "--task=parity(length=2)", "--steps=0", "--deterministic"]
     assert train_script.main([*flags, f"--workdir={tmp_path / 'run'}"]) == 0
     recorded = json.loads((tmp_path / "run/config.json").read_text())["environment"]["xla_flags"]
-    assert all(flag in recorded for flag in command_line.DETERMINISTIC)
+    assert all(flag in recorded for flag in backend.DETERMINISTIC)
     assert recorded.startswith("--xla_backend_optimization_level=0 ")
     assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=0", "its caller keeps its own"
     monkeypatch.setenv("XLA_FLAGS", recorded)
-    command_line._xla_flags(command_line.DETERMINISTIC)
+    backend.xla_flags(backend.DETERMINISTIC)
     assert os.environ["XLA_FLAGS"] == recorded
 
 
 @pytest.mark.slow
 def test_this_jax_knows_the_flags():
     code = "import jax; print(jax.numpy.zeros(1).sum())"
-    known = os.environ | {"XLA_FLAGS": " ".join(command_line.DETERMINISTIC)}
+    known = os.environ | {"XLA_FLAGS": " ".join(backend.DETERMINISTIC)}
     assert subprocess.run([sys.executable, "-c", code], env=known, capture_output=True).returncode == 0, jax.__version__
     unknown = os.environ | {"XLA_FLAGS": "--xla_gpu_no_such_flag=true"}
     assert subprocess.run([sys.executable, "-c", code], env=unknown, capture_output=True).returncode != 0

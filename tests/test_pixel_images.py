@@ -1,18 +1,16 @@
-"""Real data: what `data` may name, how images become sequences, and what bad data is told."""
+"""Images as sequences: how they are read from data, and what bad images and labels are told."""
 
 import inspect
-import json
 import math
 import os
 from pathlib import Path
 
-import datasets
-import huggingface_hub
 import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_images import IMAGES, LABELS, RANDOM, complaint, folder, image_files, write
 
 from seqjax import data as data_room
 from seqjax import tasks as tasks_room
@@ -22,59 +20,6 @@ from seqjax.spec import build, names
 from seqjax.types import Task, UserError
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
-RANDOM = np.random.default_rng(7)
-IMAGES = RANDOM.integers(0, 256, (12, 3, 4), np.uint8)
-LABELS = np.arange(12) % 3
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """The cache of each test is its own, and no test reaches the hub."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-
-
-def write(path, images=IMAGES, labels=LABELS, names=("image", "label"), images_type=None):
-    """One file of nested lists, in the kind that its ending says."""
-    path.parent.mkdir(exist_ok=True)
-    images = images.tolist() if isinstance(images, np.ndarray) else images
-    labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    if path.suffix == ".parquet":
-        images = pa.array(images, images_type or pa.list_(pa.list_(pa.uint8())))
-        pq.write_table(pa.table({names[0]: images, names[1]: labels}), path, row_group_size=5)
-    elif path.suffix == ".csv":
-        lines = [f'"{image}",{label}' for image, label in zip(images, labels)]
-        path.write_text("\n".join([",".join(names), *lines]))
-    else:
-        path.write_text("\n".join(json.dumps({names[0]: i, names[1]: j}) for i, j in zip(images, labels)))
-    return str(path)
-
-
-def folder(tmp_path, ending="parquet", train=(IMAGES[:8], LABELS[:8]), test=(IMAGES[8:], LABELS[8:])):
-    write(tmp_path / "d" / f"train.{ending}", *train)
-    write(tmp_path / "d" / f"test.{ending}", *test)
-    return str(tmp_path / "d")
-
-
-def image_files(path, images, mode=None, classes=("a", "b", "c")):
-    """A file as the hub's MNIST is: PNG bytes in an Image column, and a ClassLabel."""
-    from PIL import Image
-
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(classes))})
-    images = [Image.fromarray(image).convert(mode) if mode else Image.fromarray(image) for image in images]
-    rows = datasets.Dataset.from_dict({"image": images, "label": [0, 1] * (len(images) // 2)}, features)
-    pq.write_table(rows.with_format("arrow")[:], path)
-    return str(path)
-
-
-def complaint(**arguments):
-    """The one line that a person gets."""
-    with pytest.raises(UserError) as caught:
-        pixel_images(**arguments)
-    text = str(caught.value)
-    assert "\n" not in text and len(text) < 700
-    return text
 
 
 def whole(task, split="train"):
@@ -186,14 +131,6 @@ def test_image_files_are_decoded(tmp_path, mode):
     assert task.output_size == 3  # of the ClassLabel, though only two classes occur
 
 
-def test_an_edited_file_is_read_again(tmp_path):
-    where = write(tmp_path / "a.parquet")
-    before = pixel_images(data=where).examples.train.pixels
-    write(tmp_path / "a.parquet", 255 - IMAGES)
-    after = pixel_images(data=where).examples.train.pixels
-    np.testing.assert_array_equal(after, 255 - np.asarray(before))
-
-
 def test_a_spec_builds_it_and_paths_may_be_relative(tmp_path, monkeypatch):
     folder(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -205,74 +142,6 @@ def test_a_spec_builds_it_and_paths_may_be_relative(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="'diagonal'; expected 'row' or 'pixel' or 'permuted'"):
         build(f"pixel_images(order='diagonal', data='{tmp_path / 'd'}')", [tasks_room, data_room], Task)
     assert inspect.signature(pixel_images).parameters["data"].default == "ylecun/mnist"
-
-
-def test_loading_leaves_the_terminal_to_its_caller(tmp_path, capfd):
-    bars = datasets.are_progress_bars_disabled()
-    pixel_images(data=folder(tmp_path))
-    (tmp_path / "d" / "train.parquet").write_bytes(b"")
-    complaint(data=str(tmp_path / "d"))
-    assert capfd.readouterr() == ("", "")
-    assert datasets.are_progress_bars_disabled() == bars
-
-
-@pytest.mark.parametrize(
-    "data", ["", "/no/such", "./no", "~/no", "../no/such/file", "a/b/c", "no.parquet", "a b", "\0"]
-)
-def test_what_is_not_there_is_said_to_be_missing(data):
-    text = complaint(data=data)
-    assert f"data={data!r}: no such file or folder" in text and "train.parquet" in text
-
-
-def test_an_unreachable_hub_is_said_to_be_so():
-    text = complaint(data="somebody/images")
-    assert "data='somebody/images' cannot be loaded" in text and "reach" in text and "local folder" in text
-
-
-def test_an_empty_folder(tmp_path):
-    assert repr(str(tmp_path)) in (text := complaint(data=str(tmp_path))) and "data files" in text
-
-
-def test_a_folder_without_a_training_split(tmp_path):
-    write(tmp_path / "d" / "test.parquet")
-    assert "has no training split; expected 'train' among its splits: test" in complaint(data=str(tmp_path / "d"))
-
-
-def test_a_file_of_another_kind(tmp_path):
-    (tmp_path / "a.tar").write_bytes(b"x")
-    text = complaint(data=str(tmp_path / "a.tar"))
-    assert repr(str(tmp_path / "a.tar")) in text and ".parquet, .json" in text
-
-
-def test_a_path_that_reads_as_a_pattern_is_refused(tmp_path):
-    """It would be matched against the names beside it: a[1].jsonl finds a1.jsonl."""
-    write(tmp_path / "a1.jsonl")
-    where = write(tmp_path / "a[1].jsonl", 255 - IMAGES)
-    assert f"data={where!r}: a path with a '*', '?' or '['; expected one without" in complaint(data=where)
-
-
-@pytest.mark.parametrize("damage", ["cut", "corrupt", "empty", "json"])
-def test_damaged_files(tmp_path, damage):
-    where = write(tmp_path / ("a.jsonl" if damage == "json" else "a.parquet"))
-    path = Path(where)
-    whole = path.read_bytes()
-    broken = {
-        "cut": whole[: len(whole) // 2],
-        "corrupt": whole[:4] + b"\xff" * 200 + whole[204:],
-        "empty": b"",
-        "json": whole[:-9],
-    }[damage]
-    path.write_bytes(broken)
-    assert f"data={where!r} cannot be loaded (is it empty, damaged, of unlike columns?): " in complaint(data=where)
-
-
-def test_a_missing_column_names_those_that_are_there(tmp_path):
-    where = write(tmp_path / "a.parquet", names=("img", "fine_label"))
-    text = complaint(data=where)
-    assert "image_column='image'" in text and repr(where) in text and "columns: img, fine_label" in text
-    text = complaint(data=where, image_column="img")
-    assert "label_column='label'" in text and "did you mean 'fine_label'" in text
-    assert pixel_images(data=where, image_column="img", label_column="fine_label").output_size == 3
 
 
 ROW = [[1, 2], [3, 4]]

@@ -1,0 +1,67 @@
+"""Files of rows without answers: read as the rows that were tested on, refused where they cannot be."""
+
+import jax
+import numpy as np
+import pytest
+from small_data import ROWS, task_of, written
+
+from seqjax import UserError
+from seqjax.tasks.showing import length
+from seqjax.training.prediction import in_parts
+
+ANSWERS = {
+    "sentiment": "label",
+    "tagging": "upos",
+    "ner": "tags",
+    "translation": "de_tok",
+    "spoken_digits": "label",
+    "gesture": "label",
+    "pixel_images": "label",
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_rows_without_answers_are_read_as_those_to_test_on(name, tmp_path):
+    for split in ("train", "test"):
+        written(tmp_path / f"{split}.jsonl", ROWS[name])
+    task = task_of(name, tmp_path)
+    tested = jax.device_get(task.examples.batch(task.examples.test))
+    alone = tmp_path / "new.jsonl"
+    written(alone, {column: values for column, values in ROWS[name].items() if column != ANSWERS[name]})
+    batch, spell = task.read(str(alone))
+    assert spell is None and batch.mask.ndim == tested.mask.ndim
+    parts = list(in_parts(jax.device_get(batch), 2))
+    count = tested.mask.shape[-1]
+    assert [part.mask.shape[-1] for part in parts] == [2] * (count // 2) + [1] * (count % 2)
+    for n in range(count):
+        read, part = jax.tree.leaves(parts[n // 2].inputs)[0][:, n % 2], parts[n // 2]
+        steps = length(tested, n)
+        assert length(part, n % 2) == steps
+        np.testing.assert_allclose(read[:steps], jax.tree.leaves(tested.inputs)[0][:steps, n], rtol=1e-6)
+        assert task.spell(tested, tested.targets, n) and isinstance(task.spell(part, part.targets, n % 2), list)
+    written(alone, {"other": ["a", "b"]})
+    with pytest.raises(UserError, match=r"has no such column.*columns: other"):
+        task.read(str(alone))
+
+
+@pytest.mark.parametrize("written_so", ["at once", "row by row"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_forecast_follows_the_last_rows_in_their_own_units(written_so, relative, tmp_path):
+    written(tmp_path / "train.jsonl", ROWS["forecast"])
+    task = task_of("forecast", tmp_path, relative=relative, written=written_so)
+    new = {name: ROWS["forecast"][name][:9] for name in "ab"}
+    written(tmp_path / "new.jsonl", new)
+    batch, spell = task.read(str(tmp_path / "new.jsonl"))
+    window = jax.tree.leaves(batch.inputs)[0]
+    assert window.shape == (4, 1, 2)
+    kept = np.array([ROWS["forecast"]["a"], ROWS["forecast"]["b"]]).T[:15]
+    mean, deviation = kept.mean(0), kept.std(0)
+    rows = (np.array([new["a"], new["b"]]).T - mean) / deviation
+    np.testing.assert_allclose(window[:, 0], rows[-4:] - (rows[-1] if relative else 0), atol=1e-5)
+    (said,) = spell(np.zeros(batch.targets.shape), 0)
+    lines = [line.split() for line in said.splitlines()]
+    repeated = [[f"{x:.4g}"] * 2 for x in ((new["a"][-1], 8) if relative else mean)]
+    assert lines == [["step", "+1", "+2"], ["a", *repeated[0]], ["b", *repeated[1]]]
+    written(tmp_path / "new.jsonl", {name: values[:3] for name, values in new.items()})
+    with pytest.raises(UserError, match="has 3 rows; expected at least window=4"):
+        task.read(str(tmp_path / "new.jsonl"))
