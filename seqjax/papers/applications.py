@@ -181,13 +181,15 @@ ROWS = (
     ),
     Row(
         "music-nottingham",
-        "gru(hidden=200)",
-        "piano_rolls(data='DATA/nottingham', cut=100)",
+        "lstm(hidden=200)",
+        "piano_rolls(data='DATA/nottingham')",
         "loss",
-        3.46,
+        3.29,
         "L",
-        _with(3000, batch_size=32, eval_size=10, clip_norm=0.4, eval_every=500, schedule=_falling(3000)),
-        known="published: the GRU of Bai et al. 2018 on whole pieces; ours are trained on in stretches of 100",
+        _with(6000, batch_size=8, eval_size=10, learning_rates=(3e-3,), eval_every=1000, schedule=_falling(6000))
+        | {"clip_norm": 0.4, "input_dropout": 0.1},
+        known="published: the LSTM of Bai et al. 2018; rate and steps were found by trials on the validation split, on "
+        "which stretches of 100 or 300 steps, each read from a fresh state, got no further than 3.9",
         tolerance=0.03,
         shape="many-to-many, one-to-many",
         goal=3.5,
