@@ -137,7 +137,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
             raise Preempted(f"{name}/{row.name} {stopped}; go on with: {command}") from stopped
     (record,) = load(directory)
     grades = [] if row.grade is None else [_grades(directory, number) for number in range(len(config.runs))]
-    found = result(row, name, values.budget, record, command, grades)
+    found = result(row, name, values.budget, record, command, grades, prepared.eval_task.peers)
     (results / name).mkdir(parents=True, exist_ok=True)
     write_json(results / name / f"{row.name}.{values.budget}.json", found)
     at_best = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]

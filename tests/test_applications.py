@@ -56,6 +56,15 @@ def test_each_is_trained_answered_and_kept(here, tmp_path, capsys):
         [run["score"] for run in found["runs"]]
     )
     written = (kept / "char_lm.sample.txt").read_text()
+    more = {"gesture.full": ("accuracy", [0.5, 0.5], "another", [0, 0.5]), "char_lm.full": ("a peer",)}
+    for name, (first, *others) in more.items():
+        record = json.loads((kept / f"{name}.json").read_text())
+        if not others:
+            record["peers"] = {first: 7.0}
+        else:
+            for n, each in enumerate(record["runs"]):
+                each["grades"] = {first: others[0][n], others[1]: others[2][n]}
+        (kept / f"{name}.json").write_text(json.dumps(record))
     ancestor = tmp_path / "results" / "hidden_markov" / "of_text.json"
     ancestor.parent.mkdir()
     ancestor.write_text(json.dumps({"command": "it", "found": {"model": "3 states", "nats": 2.5}}))
@@ -66,7 +75,11 @@ def test_each_is_trained_answered_and_kept(here, tmp_path, capsys):
     assert "| 3 states | nats 2.5 | `it` |" in page
     assert written.strip() in page and "| `none` |  | loss (nats, or squared error) | not run |" in page
     (line,) = [line for line in page.splitlines() if line.startswith("| `gesture`")]
-    assert "| accuracy | " in line and "| 0.25 | 0.5 [M] | full: 2 steps, 2 seeds |" in line
+    assert "| accuracy | " in line and "| 0.25 | 0.5 [M] | - | full: 2 steps, 2 seeds |" in line
+    (line,) = [line for line in page.splitlines() if line.startswith("| `char_lm`")]
+    baseline = json.loads((kept / "char_lm.full.json").read_text())["baseline"]
+    assert f"| guess {baseline:.3g}, a peer 7 |" in line
+    assert "- `gesture`: accuracy 0.5, another 0.25." in page
     prepared, params = restore(tmp_path / "workdir" / "applications" / "char_lm-full", 1)
     assert sample(prepared, params).words != written.rstrip("\n")  # another seed writes something else
 

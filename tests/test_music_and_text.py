@@ -55,6 +55,9 @@ def test_each_frame_is_asked_for_from_those_before_it(tmp_path):
         assert not batch.inputs[n:, b].any() and not batch.targets[n:, b].any()
     drawn = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 40)
     assert set(np.asarray(drawn.lengths)) == {1, 2, 4}
+    train = task.examples.train
+    np.testing.assert_array_equal(task.examples.steps(train), batch.lengths)
+    assert task.examples.cuts == (1, 2, 4)  # no batch is longer than its longest piece needs
 
 
 def test_the_loss_is_summed_over_notes_and_averaged_over_frames(tmp_path):

@@ -14,7 +14,8 @@ from scipy.io import wavfile
 from seqjax import UserError
 from seqjax.data.labels import share_of_right
 from seqjax.data.sound import log_mel, recordings
-from seqjax.data.spoken_digits import best_path, edits, spoken_digits, string_loss, strings_right, word_error_rate
+from seqjax.data.spoken_digits import spoken_digits
+from seqjax.data.unaligned import best_path, edits, string_loss, strings_right, word_error_rate
 from seqjax.types import Batch
 
 RATE = 8000

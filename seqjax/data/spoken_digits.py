@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
 from seqjax.data.loading import load
@@ -16,6 +14,7 @@ from seqjax.data.sound import RATES, frequencies, log_mel, recordings, wav_files
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed
 from seqjax.data.text import cuts, train_and_test
+from seqjax.data.unaligned import best_path, string_loss, strings_right, word_error_rate
 from seqjax.data.vectors import padded, standardized
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.types import Array, Batch, Examples, Task, UserError
@@ -187,47 +186,6 @@ def spoken_digits(
         spell=lambda batch, said, number: [names[int(np.asarray(said)[number])]],
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
-
-
-def string_loss(outputs: Array, batch: Batch) -> Array:
-    """-Σ log p(string) / Σ words, in nats; outputs [T, B, 1 + words], where 0 is the blank; targets [U, B]."""
-    time = jnp.arange(outputs.shape[0])
-    beyond = (time >= batch.lengths[:, None]).astype(jnp.float32)
-    each = optax.ctc_loss(jnp.swapaxes(outputs, 0, 1), beyond, batch.targets.T, (batch.targets.T == 0) * 1.0)
-    counts = batch.mask[0]  # a string counts as a whole
-    return jnp.sum(each * counts) / jnp.maximum(jnp.sum(batch.mask), 1)
-
-
-def best_path(outputs: Array, batch: Batch, longest: int) -> Array:
-    """The likeliest word or blank of each step, repetitions as one and without blanks [U, B]; at most `longest`."""
-    said = jnp.argmax(outputs, -1) * (jnp.arange(len(outputs))[:, None] < batch.lengths)
-    begins = (said > 0) & (said != jnp.concatenate([jnp.zeros_like(said[:1]), said[:-1]]))
-    place = jnp.where(begins, jnp.cumsum(begins, 0) - 1, longest)
-    table = jnp.zeros((longest + 1, said.shape[1]), said.dtype)
-    return jax.vmap(lambda row, at, word: row.at[at].set(word, mode="drop"), (1, 1, 1), 1)(table, place, said)[:longest]
-
-
-def strings_right(outputs: Array, batch: Batch) -> Array:
-    """The share of strings that the best path says without an error, weighted as the mask is."""
-    said = best_path(outputs, batch, len(batch.targets) + 1)
-    right = jnp.all(said[:-1] == batch.targets, 0) & (said[-1] == 0)
-    return jnp.sum(right * batch.mask) / jnp.maximum(jnp.sum(batch.mask), 1)
-
-
-def word_error_rate(truth: list[list[str]], said: list[list[str]]) -> float:
-    """(substitutions + deletions + insertions) / words, of the alignment with the fewest of them, over all strings."""
-    wrong = sum(edits(one, other) for one, other in zip(truth, said, strict=True))
-    return wrong / sum(len(one) for one in truth)
-
-
-def edits(truth: list[str], said: list[str]) -> int:
-    """How many words must be put in, taken out or changed to make one of the other. (Levenshtein 1966)"""
-    costs = list(range(len(said) + 1))
-    for n, word in enumerate(truth, 1):
-        before, costs[0] = costs[0], n
-        for m, other in enumerate(said, 1):
-            before, costs[m] = costs[m], min(before + (word != other), costs[m] + 1, costs[m - 1] + 1)
-    return costs[-1]
 
 
 def _by_speaker(rows: list[Recording]) -> list[np.ndarray]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 from seqjax.papers.row import MEASURES, Paper, Row
 from seqjax.report.reproduction import interval, measured, read_results
 from seqjax.report.tables import short
 
-HEADINGS = ("application", "shape", "measure", "reached [95 % interval]", "goal", "published", "budget", "wall time")
+HEADINGS = (
+    *("application", "shape", "measure", "reached [95 % interval]", "goal", "published"),
+    *("without a network", "budget", "wall time"),
+)
 NAME = "applications"
 
 
@@ -24,12 +28,13 @@ class Shown(NamedTuple):
 def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: Sequence[Mapping[str, Any]]) -> str:
     """docs/applications.md: two tables, what differs from the published settings, the commands, and samples."""
     found, _ = read_results(results)
-    lines, notes, commands = [], [], []
+    lines, notes, commands, grades = [], [], [], []
     for row in paper.rows:
         kept = [found[NAME, row.name, budget] for budget in ("full", "cpu") if (NAME, row.name, budget) in found]
         lines.append(line(row, kept[0] if kept else None))
         notes.append(f"- `{row.name}`: `{row.task}`, `{row.cell}`. {row.known}.")
         commands += [f"- `{row.name}`: `{kept[0]['command']}`"] if kept else []
+        grades += [f"- `{row.name}`: {all_grades}." for each in kept[:1] if (all_grades := _grades(each))]
     parts = [
         "# Applications",
         "",
@@ -41,6 +46,14 @@ def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: S
         "|" + "---|" * len(HEADINGS),
         *(f"| {' | '.join(line)} |" for line in lines),
         "",
+        "Without a network: the loss of the best guess that remembers nothing, and of simple predictors.",
+        "",
+        *(
+            ["## All grades", "", "Medians over seeds; of translations by the length of the source.", ""]
+            if grades
+            else []
+        ),
+        *(grades and [*grades, ""]),
         *_hidden_markov(ancestors),
         "## Settings, and how they differ from the published ones",
         "",
@@ -77,9 +90,21 @@ def line(row: Row, found: Mapping[str, Any] | None) -> list[str]:
     begin = [f"`{row.name}`", row.shape, measure or MEASURES[row.measure]]
     goal = "-" if row.goal is None else short(row.goal)
     if found is None:
-        return [*begin, "not run", goal, published, "-", "-"]
-    runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
+        return [*begin, "not run", goal, published, "-", "-", "-"]
+    runs = _at_best(found)
     value = interval(measured(row, runs, found["config"]["batch_size"]))
     budget = f"{found['budget']}: {found['config']['steps']} steps, {len(runs)} seed{'s' * (len(runs) > 1)}"
     wall = found["wall_seconds"]
-    return [*begin, value, goal, published, budget, "-" if wall is None else f"{wall / 60:.1f} min"]
+    others = {"guess": found["baseline"], **found.get("peers", {})} if row.measure == "loss" else {}
+    beside = ", ".join(f"{name} {short(loss)}" for name, loss in others.items()) or "-"
+    return [*begin, value, goal, published, beside, budget, "-" if wall is None else f"{wall / 60:.1f} min"]
+
+
+def _grades(found: Mapping[str, Any]) -> str:
+    """All that were measured of a record's runs, where they are several; else nothing."""
+    runs = [run["grades"] for run in _at_best(found) if len(run.get("grades", {})) > 1]
+    return ", ".join(f"{name} {short(median(run[name] for run in runs))}" for name in runs[0]) if runs else ""
+
+
+def _at_best(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.papers.row import LESS_IS_BETTER, MEASURES, SOURCES, Paper, Row
+from seqjax.papers.row import LESS_IS_BETTER, MEASURES, NOTHING, SOURCES, Paper, Row
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
 
@@ -103,8 +103,12 @@ def result(
     record: Record,
     command: str,
     grades: Sequence[Mapping[str, float]] = (),
+    peers: Mapping[str, float] = NOTHING,
 ) -> dict[str, Any]:
-    """What is kept of a run, as JSON: its settings, every run's end and grades, device, versions, wall time."""
+    """What is kept of a run, as JSON: its settings, every run's end and grades, device, versions, wall time.
+
+    peers: the task's own, simple predictors on the same rows
+    """
 
     def ended(run: Run, graded: Mapping[str, float]) -> dict[str, Any]:
         fields = ("seed", "learning_rate", "status", "steps", "solved_at", "diverged_at", "loss", "score")
@@ -119,6 +123,7 @@ def result(
         "environment": record.config["environment"],
         "parameters": record.parameters,
         "baseline": record.baseline,
+        "peers": dict(peers),
         "best_learning_rate": best_rate(record),
         "wall_seconds": record.wall_seconds,
         "runs": [ended(run, found) for run, found in zip(record.runs, grades or [{}] * len(record.runs))],
