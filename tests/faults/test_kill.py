@@ -36,6 +36,8 @@ def counted(self, step, state):
     global saves, calls, inside
     saves, calls, inside = saves + 1, 0, True
     save(self, step, state)
+    if saves == nth_save:  # it had fewer calls than when they were counted
+        os.kill(os.getpid(), signal.SIGKILL)
     inside = False
     print("save", calls, flush=True)
 
@@ -99,8 +101,7 @@ def test_killed_and_resumed_every_bit_is_there(number, whole, tmp_path, record_p
             running.send_signal(signal.SIGKILL)
         running.stdout.read()
         killed = running.wait() == -signal.SIGKILL
-    may_end = how == "time" or second > 0.9 * calls[first - 1]  # a save has some calls more or fewer each time
-    assert killed or (may_end and running.returncode == 0)
+    assert killed or (how == "time" and running.returncode == 0)
     torn = bool(list((directory / "checkpoints").glob("*tmp*")))
     metrics = directory / "metrics.jsonl"
     small.trained(directory, LONGER, resume=True)
