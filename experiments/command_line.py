@@ -239,7 +239,7 @@ def _help(flag_values: flags.FlagValues, words: str) -> str:
     lines = [words.strip(), "", "Flags:"]
     told: dict[str, str] = {}
     for name in flag_values:
-        default, words = flag_values[name].default, flag_values[name].help
+        default, words = flag_values[name].default, " ".join(flag_values[name].help.split())
         shown = "" if default is None else f" [{','.join(default) if isinstance(default, list) else default}]"
         if words.startswith(BESIDE) and told:
             told[next(reversed(told))] += f"; --{name} {words.removeprefix(BESIDE)}{shown}"

@@ -27,9 +27,7 @@ from seqjax.types import Array, Batch, PyTree
 
 Spell = Callable[[Array, int], list[str]]
 FLAGS = flags.FlagValues()
-flags.DEFINE_multi_string(
-    "text", None, "a text to answer to, or the path of a wav file; may be repeated", flag_values=FLAGS
-)
+flags.DEFINE_multi_string("text", None, "a text to answer to, or the path of a wav file", flag_values=FLAGS)
 flags.DEFINE_string(
     "data",
     None,

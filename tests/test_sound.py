@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+import shutil
 
 import datasets
 import jax
@@ -209,6 +210,9 @@ def test_a_folder_of_wav_files(tmp_path):
         spoken_digits(str(tmp_path), strings=True)
     heard, typed = task.examples.batch(task.examples.test), task.parse([str(tmp_path / "test" / "low" / "1.wav")])
     np.testing.assert_allclose(typed.inputs, heard.inputs, atol=1e-5)
+    shutil.copytree(tmp_path / "test", tmp_path / "alone" / "test")
+    with pytest.raises(UserError, match="has no wav files to train on, or outside of test"):
+        spoken_digits(str(tmp_path / "alone"))
     (tmp_path / "test" / "low" / "1.wav").write_bytes(b"RIFF")
     with pytest.raises(UserError, match=r"low/1.wav' cannot be read as a wav file"):
         task.parse([str(tmp_path / "test" / "low" / "1.wav")])

@@ -57,7 +57,8 @@ def wav_folder(data: str) -> dict[str, Dataset] | None:
     """The splits of a folder of wav files: 'audio' (paths) and 'label', the name of the folder that a file lies in.
 
     Folders named train, validation and test at the top are the splits; else all is 'train'. None where there
-    are no wav files. (The builder of `datasets` for such folders asks for PyTorch's decoder.)
+    are no wav files. (The builder of `datasets` for such folders asks for PyTorch's decoder.) Raises UserError
+    where all of them lie in validation or test.
     """
     import datasets
 
@@ -67,6 +68,8 @@ def wav_folder(data: str) -> dict[str, Dataset] | None:
     for path in paths:
         first = path.relative_to(top).parts[0]
         splits.setdefault(first if first in ("train", "validation", "test") else "train", []).append(path)
+    if splits and "train" not in splits:
+        raise UserError(f"data={data!r} has no wav files to train on, or outside of {', '.join(splits)}")
     return {
         name: datasets.Dataset.from_dict(
             {"audio": [str(path) for path in found], "label": [path.parent.name for path in found]},

@@ -15,6 +15,7 @@ HEADINGS = (
     *("application", "shape", "measure", "reached [95 % interval]", "goal", "published"),
     *("without a network", "budget", "wall time"),
 )
+GRADES = "Medians over seeds; of translations by the length of the source."
 NAME = "applications"
 
 
@@ -48,12 +49,7 @@ def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: S
         "",
         "Without a network: the loss of the best guess that remembers nothing, and of simple predictors.",
         "",
-        *(
-            ["## All grades", "", "Medians over seeds; of translations by the length of the source.", ""]
-            if grades
-            else []
-        ),
-        *(grades and [*grades, ""]),
+        *(grades and ["## All grades", "", GRADES, "", *grades, ""]),
         *_hidden_markov(ancestors),
         "## Settings, and how they differ from the published ones",
         "",
