@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments import peers
 from experiments.timing import Times, interleaved
+from experiments.ways import problem
 from seqjax.training import Config, prepare
 from seqjax.training.preparing import initialize
 
@@ -41,7 +42,7 @@ def with_length(
             if why:
                 row[name] = {"missing": why}
                 continue
-            for full, way in peers.ways(peers.problem(kind, (length, *size)), [name], ["gradient"]).items():
+            for full, way in peers.ways(problem(kind, (length, *size)), [name], ["gradient"]).items():
                 if isinstance(way, str):
                     row[full] = {"missing": way}
                 else:

@@ -5,138 +5,16 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import linen as nn
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
-from experiments.timing import bytes_of, compiled
-from seqjax import UserError, unroll, zero_nudge
-from seqjax.cells.gru import gru
-from seqjax.cells.lstm import lstm
-from seqjax.types import Array, Cell, PyTree
+from experiments.ways import KINDS, PRODUCTS, TOGETHER, Problem, Way, from_layer, own, products, split
+from seqjax import UserError
+from seqjax.types import Array, PyTree
 from seqjax.unroll import STRATEGIES
-
-CELLS = {"lstm": lstm, "gru": gru}
-KINDS = ("forward", "gradient", "step", "probe")
-NO_PROBE = ("cudnn",)  # has no gradient of every carry
-SPLIT = "batch split"
-RATE = 1e-3
-
-
-class Problem(NamedTuple):
-    """A layer to run: a cell of CELLS, its parameters, inputs [T, B, D]."""
-
-    kind: str
-    cell: Cell
-    params: PyTree
-    xs: Array
-
-
-class Way(NamedTuple):
-    """One implementation of it: by each of KINDS that it has, a call that returns when its result is there.
-
-    forward:  () -> ys [T, B, H]
-    gradient: () -> (Σ ys², its gradient with respect to this project's parameters)
-    probe:    () -> the same with the gradient of every carry
-    step:     () -> that gradient and an update of the parameters by Adam
-    seconds:  of tracing and compiling, by kind; empty where nothing is compiled
-    bytes:    temporary and results, by kind, where the compiler tells
-    """
-
-    calls: dict[str, Callable[[], Any]]
-    seconds: dict[str, float]
-    bytes: dict[str, int]
-
-
-def problem(kind: str, size: tuple[int, int, int, int]) -> Problem:
-    """A layer of size (T, B, D, H) with the weights that it begins with."""
-    steps, batch, inputs, hidden = size
-    cell = CELLS[kind](hidden)
-    xs = jnp.asarray(np.random.default_rng(0).normal(size=(steps, batch, inputs)), jnp.float32)
-    return Problem(kind, cell, cell.init(jax.random.key(0), inputs), xs)
-
-
-def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS) -> dict[str, Way | str]:
-    """All of them by name, or those whose names begin so; in the place of one that is not there, why."""
-    layers = {"hand-written lax.scan": hand_written, "flax.linen": linen, "haiku": haiku, "equinox": equinox}
-    named: dict[str, Callable[[], Way]] = {
-        **{f"seqjax {strategy}": functools.partial(own, given, strategy, kinds) for strategy in STRATEGIES},
-        f"seqjax fused, {SPLIT}": lambda: split(given, kinds),
-        **{name: lambda layer=layer: from_layer(layer(given), given, kinds) for name, layer in layers.items()},
-        "torch": lambda: torch(given),
-    }
-    named = {name: make for name, make in named.items() if not only or name.startswith(tuple(only))}
-    found: dict[str, Way | str] = {}
-    for name, make in named.items():
-        try:
-            found[name] = make()
-        except (UserError, ModuleNotFoundError) as error:
-            found[name] = str(error)
-    return found
-
-
-def own(given: Problem, strategy: str, kinds: Sequence[str]) -> Way:
-    """This project's `unroll`."""
-    cell = given.cell
-
-    def loss(params: PyTree, xs: Array, nudge: PyTree | None) -> Array:
-        return jnp.sum(unroll(cell, params, xs, nudge=nudge, strategy=strategy)[1] ** 2)
-
-    def layer(params: PyTree, xs: Array) -> Array:
-        return unroll(cell, params, xs, strategy=strategy)[1]
-
-    way = from_layer(layer, given, kinds)
-    if "probe" not in kinds or strategy in NO_PROBE:
-        return way
-    at = given.params, given.xs, zero_nudge(cell, given.params, given.xs)
-    return _with(way, "probe", jax.value_and_grad(loss, (0, 2)), *at)
-
-
-def split(given: Problem, kinds: Sequence[str]) -> Way:
-    """The fused strategy with the batch over all devices, as `--mesh=data=2` has it: of a CPU, its cores."""
-    devices, batch = jax.device_count(), given.xs.shape[1]
-    if devices < 2 or batch % devices:
-        raise UserError(f"a batch of {batch} on {devices} device{'s' * (devices > 1)} cannot be split")
-    mesh, share = jax.make_mesh((devices,), ("data",)), P(None, "data")
-
-    def layer(params: PyTree, xs: Array) -> Array:
-        own = lambda params, xs: unroll(given.cell, params, xs, strategy="fused")[1]  # noqa: E731
-        return jax.shard_map(own, mesh=mesh, in_specs=(P(), share), out_specs=share, check_vma=False)(params, xs)
-
-    params = jax.device_put(given.params, NamedSharding(mesh, P()))
-    xs = jax.device_put(given.xs, NamedSharding(mesh, share))
-    return from_layer(layer, given._replace(params=params, xs=xs), kinds)
-
-
-def from_layer(layer: Callable[[PyTree, Array], Array], given: Problem, kinds: Sequence[str]) -> Way:
-    """A layer in JAX that takes this project's parameters and turns them, in the program, into its own."""
-    at, way, optimizer = (given.params, given.xs), Way({}, {}, {}), optax.adam(RATE)
-    gradient = jax.value_and_grad(lambda *at: jnp.sum(layer(*at) ** 2))
-
-    def step(params: PyTree, xs: Array, state: PyTree) -> tuple[PyTree, PyTree]:
-        updates, state = optimizer.update(gradient(params, xs)[1], state)
-        return optax.apply_updates(params, updates), state
-
-    if "forward" in kinds:
-        way = _with(way, "forward", layer, *at)
-    if "gradient" in kinds:
-        way = _with(way, "gradient", gradient, *at)
-    if "step" in kinds:
-        way = _with(way, "step", step, *at, optimizer.init(given.params))
-    return way
-
-
-def _with(way: Way, kind: str, function: Callable, *at: PyTree) -> Way:
-    """A way with one more kind of call, compiled."""
-    program, seconds = compiled(function, *at)
-    call = lambda: jax.block_until_ready(program(*at))  # noqa: E731
-    return Way(way.calls | {kind: call}, way.seconds | {kind: seconds}, way.bytes | {kind: bytes_of(program)})
 
 
 def hand_written(given: Problem) -> Callable[[PyTree, Array], Array]:
@@ -260,4 +138,53 @@ def torch(given: Problem) -> Way:
         gradient()
         optimizer.step()
 
-    return Way({"forward": forward, "gradient": gradient, "step": step}, {}, {})
+    def steps() -> None:
+        for _ in range(TOGETHER):
+            step()
+
+    return Way({"forward": forward, "gradient": gradient, "step": step, "steps": steps}, {}, {})
+
+
+def torch_products(given: Problem) -> Way:
+    """`products` by `torch.matmul`: what another library's product of matrices gives on the same machine."""
+    torch = importlib.import_module("torch")
+    steps, batch, inputs = given.xs.shape
+    w = torch.cat([torch.tensor(np.asarray(leaf)) for leaf in (given.params.w_x, given.params.w_h)])
+    rows = torch.zeros((steps, batch, len(w)))
+    a = torch.zeros((steps, batch, w.shape[1]))
+
+    def forward() -> None:
+        for step in range(steps):
+            torch.matmul(rows[step], w, out=a[step])
+
+    def gradient() -> None:
+        forward()
+        back = w[inputs:].T
+        for step in range(steps):
+            torch.matmul(a[step], back)
+        torch.matmul(rows.flatten(0, 1).T, a.flatten(0, 1))
+
+    return Way({"forward": forward, "gradient": gradient}, {}, {})
+
+
+LAYERS = {"hand-written lax.scan": hand_written, "flax.linen": linen, "haiku": haiku, "equinox": equinox}
+
+
+def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS) -> dict[str, Way | str]:
+    """All ways by name, or those whose names begin so; in the place of one that is not there, why."""
+    named: dict[str, Callable[[], Way]] = {
+        **{f"seqjax {strategy}": functools.partial(own, given, strategy, kinds) for strategy in STRATEGIES},
+        "seqjax fused, batch split": lambda: split(given, kinds),
+        **{name: lambda layer=layer: from_layer(layer(given), given, kinds) for name, layer in LAYERS.items()},
+        "torch": lambda: torch(given),
+        PRODUCTS: lambda: products(given, kinds),
+        f"{PRODUCTS}, torch": lambda: torch_products(given),
+    }
+    named = {name: make for name, make in named.items() if not only or name.startswith(tuple(only))}
+    found: dict[str, Way | str] = {}
+    for name, make in named.items():
+        try:
+            found[name] = make()
+        except (UserError, ModuleNotFoundError) as error:
+            found[name] = str(error)
+    return found

@@ -2,8 +2,9 @@
 
 --what=layers:  this project's strategies, a hand-written lax.scan, flax.linen, haiku, equinox and
                 torch, on one layer and the same weights: forward pass, gradient of the sum of
-                squares, that with Adam's update, and that with the gradient of every carry.
-                First their numbers are compared.
+                squares, that with Adam's update, the same where one program makes 4 of them as
+                in training, and the gradient with that of every carry. Beside them the matrix
+                products alone. First their numbers are compared.
 --what=growth:  the gradient by length, as far as --budget seconds go.
 --what=seeds:   a training step by the number of runs that are trained together.
 --what=layouts: the layouts of the run axis against separate runs, training the same runs.
@@ -32,7 +33,7 @@ import rich.table
 from absl import flags
 from rich.console import Console
 
-from experiments import backend, command_line, growth, peers, speed_page, startup
+from experiments import backend, command_line, growth, peers, speed_page, startup, ways
 from experiments.layouts import layout_times
 from experiments.timing import interleaved
 from seqjax import UserError
@@ -54,13 +55,13 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("runs", 8, "layouts: runs on the axis; seeds: at most, from 1 by doubling", flag_values=FLAGS)
 flags.DEFINE_integer("train_steps", 20, "layouts, seeds: steps timed at a time", flag_values=FLAGS)
 flags.DEFINE_list("layouts", ["sharded", "map", "vmap"], "layouts: those to time", flag_values=FLAGS)
-flags.DEFINE_enum("layer", "lstm", list(peers.CELLS), "layers, growth: lstm or gru", flag_values=FLAGS)
+flags.DEFINE_enum("layer", "lstm", list(ways.CELLS), "layers, growth: lstm or gru", flag_values=FLAGS)
 flags.DEFINE_string("sizes", SIZES, "layers: sizes T,B,D,H with semicolons between", flag_values=FLAGS)
 flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "growth: T, ascending", flag_values=FLAGS)
 flags.DEFINE_string("growing", "8,2,64", "growth: B,D,H", flag_values=FLAGS)
 flags.DEFINE_float("budget", 300.0, "growth: seconds for all lengths together", flag_values=FLAGS)
 # Left out unless asked for: Newton's method takes minutes to compile and to run at these widths.
-USUAL = ["seqjax scan", "seqjax fused", "seqjax checkpointed", "lax.scan", "flax", "haiku", "equinox", "torch"]
+USUAL = ["seqjax scan", "seqjax fused", "seqjax checkpointed", *peers.LAYERS, "torch", ways.PRODUCTS]
 flags.DEFINE_list("only", USUAL, "layers, growth: those whose names begin so; all if empty", flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 5, "times each is timed", flag_values=FLAGS)
 flags.DEFINE_string("record", None, "file to write the times to, as JSON", flag_values=FLAGS)
@@ -97,18 +98,21 @@ def layers(values: flags.FlagValues) -> dict[str, Any]:
     record = {}
     for size in [_numbers("--sizes", words, "T,B,D,H") for words in values.sizes.split(";")]:
         print(f"{','.join(map(str, size))}: compiling, and comparing numbers ...", flush=True)
-        everyone = peers.ways(peers.problem(values.layer, size), values.only)
-        there = {name: way for name, way in everyone.items() if isinstance(way, peers.Way)}
+        everyone = peers.ways(ways.problem(values.layer, size), values.only)
+        there = {name: way for name, way in everyone.items() if isinstance(way, ways.Way)}
         if not there:
             raise UserError(f"--only={','.join(values.only)}; expected how names begin: seqjax, flax.linen, torch ...")
-        _require_agreement(there)
+        _require_agreement({name: way for name, way in there.items() if not name.startswith(ways.PRODUCTS)})
         calls = {f"{name}: {kind}": call for name, way in there.items() for kind, call in way.calls.items()}
         with command_line.progress_bar(values.repeats * len(calls)) as show:
             found = interleaved(calls, values.repeats, show)
+        for name in found:
+            if name.endswith(": steps"):
+                found[name] = [each / ways.TOGETHER for each in found[name]]
         record[",".join(map(str, size))] = {
             "milliseconds": {
                 kind: {name: found[f"{name}: {kind}"] for name, way in there.items() if kind in way.calls}
-                for kind in peers.KINDS
+                for kind in ways.KINDS
             },
             "missing": {name: why for name, why in everyone.items() if name not in there},
             "seconds": {name: way.seconds for name, way in there.items() if way.seconds},
@@ -170,8 +174,10 @@ def _in_words(values: flags.FlagValues) -> str:
     return f"{values.cell} on {values.task}, batches of {values.batch_size}"
 
 
-def _require_agreement(there: dict[str, peers.Way]) -> None:
+def _require_agreement(there: dict[str, ways.Way]) -> None:
     """That all give the same outputs and gradients, to float32's precision over many steps, or a GPU's TF32."""
+    if not there:
+        return
     limit = 1e-3 if jax.default_backend() == "cpu" else 3e-2
     (first, reference), *others = there.items()
     expected = [reference.calls[kind]() for kind in ("forward", "gradient")]

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import speed_bars
 from experiments.timing import Times, ratios, spread
+from experiments.ways import PRODUCTS
 from seqjax import UserError
 from seqjax.report.figures import MARKERS, PALETTE, canvas, png
 
 BEGIN, END = "<!-- generated from results/speed: begin -->", "<!-- generated from results/speed: end -->"
 FIGURE = "speed_growth.png"
+SHOWN = {"forward": "forward", "gradient": "gradient", "step": "step", "steps": "one of 4 steps"}
 NO_GPU = (
     "**No number here is from a GPU**: no GPU was at hand. The strategies `cudnn` and `pallas`, bfloat16 products, and "
     "every bar of speed that names an H100 are unmeasured, and nothing is claimed of them."
@@ -22,9 +25,9 @@ COMMANDS = """\
 Made anew on a quiet machine (load below 0.5, nothing else running), each record by one command:
 
 ```
-python -m experiments.speed --what=layers --repeats=15 --record=results/speed/layers_lstm.json
-python -m experiments.speed --what=layers --layer=gru --repeats=15 --record=results/speed/layers_gru.json
-python -m experiments.speed --what=growth --budget=900 --record=results/speed/growth.json
+python -m experiments.speed --what=layers --repeats=9 --record=results/speed/layers_lstm.json
+python -m experiments.speed --what=layers --layer=gru --repeats=9 --record=results/speed/layers_gru.json
+python -m experiments.speed --what=growth --growing=8,2,128 --budget=900 --record=results/speed/growth.json
 python -m experiments.speed --what=seeds --record=results/speed/seeds.json
 python -m experiments.speed --what=layouts --record=results/speed/layouts.json
 python -m experiments.speed --what=startup --record=results/speed/startup.json
@@ -68,7 +71,7 @@ def rendered(page: str, records: Sequence[tuple[str, dict[str, Any]]]) -> str:
         raise UserError(f"the page has no place for the tables: one line {BEGIN!r} and one {END!r}")
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    parts = [COMMANDS, _about_gpus(records)]
+    parts = [COMMANDS, _about_gpus(records), *speed_bars.reached([record for _, record in records])]
     for name, record in records:
         parts += [f"### {name}", _origin(record), *(_markdown(table) for table in tables(record))]
         if record["what"] == "growth":
@@ -105,18 +108,20 @@ def _layers(record: dict[str, Any]) -> list[Table]:
     found = []
     for label, size in record["sizes"].items():
         times, headings, relative = size["milliseconds"], [""], {}
-        for kind in ("forward", "gradient", "step"):
-            headings += [f"{kind} ms", "to peer"]
-            theirs = {
-                name: statistics.median(each) for name, each in times[kind].items() if not name.startswith("seqjax")
-            }
-            relative[kind] = ratios(times[kind], min(theirs, key=theirs.get)) if theirs else {}
+        kinds = [kind for kind in SHOWN if times.get(kind)]
+        for kind in kinds:
+            headings += [f"{SHOWN[kind]} ms", "to peer"]
+            peers = [name for name in times[kind] if not name.startswith(("seqjax", PRODUCTS))]
+            fastest = min(peers, key=lambda name: statistics.median(times[kind][name]), default=None)
+            relative[kind] = ratios(times[kind], fastest) if fastest else {}
         headings += ["probe to gradient", "gradient MB", "with probe", "compiled in s"]
         rows = []
         for name in times["forward"]:
             row = [name]
-            for kind in ("forward", "gradient", "step"):
-                row += [spread(times[kind][name]), spread(relative[kind][name]) if relative[kind] else ""]
+            for kind in kinds:
+                timed = name in times[kind]
+                row += [spread(times[kind][name]) if timed else ""]
+                row += [spread(relative[kind][name]) if timed and relative[kind] else ""]
             dearer = [a / b for a, b in zip(times["probe"].get(name, []), times["gradient"][name])]
             memory, seconds = size["bytes"].get(name, {}), size["seconds"].get(name, {})
             row += [spread(dearer) if dearer else "", _megabytes(memory, "gradient"), _megabytes(memory, "probe")]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 from contract import close, noise
 
-from experiments import peers, speed, speed_page
+from experiments import speed, speed_page, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
@@ -68,14 +68,14 @@ def test_every_record_has_its_table(records, tmp_path):
 
 def test_a_layer_with_its_batch_split_is_the_same_layer():
     """Of the smallest size, one number a step; gradients are sums over the devices."""
-    given = peers.problem("lstm", (5, 4, 1, 3))
-    whole, split = (way.calls for way in (peers.own(given, "fused", KINDS), peers.split(given, KINDS)))
+    given = ways.problem("lstm", (5, 4, 1, 3))
+    whole, split = (way.calls for way in (ways.own(given, "fused", KINDS), ways.split(given, KINDS)))
     assert jax.device_count() > 1
     for kind in KINDS:
         for one, other in zip(*(jax.tree.leaves(calls[kind]()) for calls in (whole, split)), strict=True):
             close(one, other, 1e-5)
     with pytest.raises(UserError, match="a batch of 3 on 2 devices cannot be split"):
-        peers.split(peers.problem("lstm", (5, 3, 1, 3)), KINDS)
+        ways.split(ways.problem("lstm", (5, 3, 1, 3)), KINDS)
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path):
