@@ -28,7 +28,8 @@ from experiments import backend, command_line
 from seqjax import UserError, papers
 from seqjax.papers.row import Paper, Row
 from seqjax.report import load
-from seqjax.report.reproduction import measured, read_results, render, result, verdict
+from seqjax.report.reproduction import read_results, render, result
+from seqjax.report.verdicts import measured, verdict
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, train
 from seqjax.training.prediction import answers, graded, restore

@@ -34,7 +34,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments import backend, command_line, growth, peers, speed_page, startup, ways
-from experiments.layouts import layout_times
+from experiments.layouts import MESHES, layout_times
 from experiments.timing import interleaved
 from seqjax import UserError
 from seqjax.training import Config
@@ -139,6 +139,9 @@ def seeds(values: flags.FlagValues) -> dict[str, Any]:
 
 def layouts(values: flags.FlagValues) -> dict[str, Any]:
     """The layouts' times."""
+    unknown = [layout for layout in values.layouts if layout not in MESHES]
+    if unknown:
+        raise UserError(f"--layouts={','.join(unknown)}; expected some of {', '.join(MESHES)}")
     config = _config(values, values.runs)
     with command_line.progress_bar(values.repeats * (len(values.layouts) + 2)) as show:
         times = layout_times(config, values.runs, values.layouts, values.train_steps, values.repeats, show)

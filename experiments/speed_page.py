@@ -25,11 +25,13 @@ COMMANDS = """\
 Made anew on a quiet machine (load below 0.5, nothing else running), each record by one command:
 
 ```
-python -m experiments.speed --what=layers --repeats=9 --record=results/speed/layers_lstm.json
-python -m experiments.speed --what=layers --layer=gru --repeats=9 --record=results/speed/layers_gru.json
-python -m experiments.speed --what=growth --growing=8,2,128 --budget=900 --record=results/speed/growth.json
+python -m experiments.speed --what=layers --repeats=7 --record=results/speed/layers_lstm.json
+python -m experiments.speed --what=layers --layer=gru --repeats=7 --record=results/speed/layers_gru.json
+python -m experiments.speed --what=growth --growing=8,2,128 --budget=400 --record=results/speed/growth.json
 python -m experiments.speed --what=seeds --record=results/speed/seeds.json
 python -m experiments.speed --what=layouts --record=results/speed/layouts.json
+python -m experiments.speed --what=layouts --cell='lstm(hidden=4)' --batch_size=1 --runs=16 \\
+  --layouts='sharded map,sharded vmap,vmap' --record=results/speed/layouts_small.json
 python -m experiments.speed --what=startup --record=results/speed/startup.json
 python -m experiments.speed --what=page
 ```"""

@@ -17,6 +17,7 @@ from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
 from seqjax.cells.lstm import lstm
 from seqjax.types import Array, Cell, PyTree
+from seqjax.unroll.products import product
 
 CELLS = {"lstm": lstm, "gru": gru}
 KINDS = ("forward", "gradient", "step", "steps", "probe")
@@ -122,29 +123,31 @@ def split(given: Problem, kinds: Sequence[str]) -> Way:
 def products(given: Problem, kinds: Sequence[str]) -> Way:
     """No layer: the matrix products that one cannot do without, one after the other as they must be, and no more.
 
-    Forward (x_t, h_{t-1}) W for each t; backwards a_t W_hᵀ for each t, and Σ_t (x_t, h_{t-1})ᵀ a_t as one product.
+    Forward x_t W_x + h_{t-1} W_h for each t; backwards a_t W_hᵀ for each t, and Σ_t x_tᵀ a_t and Σ_t h_{t-1}ᵀ a_t, a
+    product each.
     What a layer takes beside them is its own; below them only faster products lead.
     """
-    steps, batch, inputs = given.xs.shape
+    steps, batch, _ = given.xs.shape
     hidden = given.params.w_h.shape[0]
 
-    def forward(params: PyTree, xs: Array) -> tuple[Array, Array]:
-        w = jnp.concatenate([params.w_x, params.w_h])
-
-        def step(h: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
-            rows = jnp.concatenate([x, h], -1)
-            a = rows @ w
-            return a[:, :hidden], (rows, a)
+    def forward(params: PyTree, xs: Array) -> Array:
+        def step(h: Array, x: Array) -> tuple[Array, Array]:
+            a = product(x, params.w_x) + product(h, params.w_h)
+            return a[:, :hidden], a
 
         return jax.lax.scan(step, jnp.zeros((batch, hidden)), xs)[1]
 
     def gradient(params: PyTree, xs: Array) -> tuple[Array, PyTree]:
-        rows, a = forward(params, xs)
+        a = forward(params, xs)
         end, _ = jax.lax.scan(lambda h, a: ((a + h[:, :1]) @ params.w_h.T, None), jnp.zeros((batch, hidden)), a)
-        slopes = rows.reshape(steps * batch, -1).T @ a.reshape(steps * batch, -1)
-        return jnp.sum(end), params._replace(w_x=slopes[:inputs], w_h=slopes[inputs:])
+        flat, before = (
+            a.reshape(steps * batch, -1),
+            jnp.concatenate([jnp.zeros((1, batch, hidden)), a[:-1, :, :hidden]]),
+        )
+        w_x, w_h = (rows.reshape(steps * batch, -1).T @ flat for rows in (xs, before))
+        return jnp.sum(end), params._replace(w_x=w_x, w_h=w_h)
 
-    return from_gradient(lambda *at: forward(*at)[1], gradient, given, kinds)
+    return from_gradient(forward, gradient, given, kinds)
 
 
 def _with(way: Way, kind: str, function: Callable, at: tuple[PyTree, ...]) -> Way:

@@ -81,7 +81,7 @@ def test_runs_on_two_devices_are_the_same_to_the_bit():
 
     As long as XLA compiles it the same, which it need not for every task: see the next test.
     """
-    jax.tree.map(np.testing.assert_array_equal, run_all(SMALL), run_all(SMALL, "run=2"))
+    jax.tree.map(np.testing.assert_array_equal, run_all(SMALL, "run=1,map"), run_all(SMALL, "run=2,map"))
 
 
 @pytest.mark.parametrize("mesh", ["run=2", "run=1,vmap", "data=2"])
@@ -150,3 +150,12 @@ def test_one_process_waits_for_nobody(monkeypatch):
     monkeypatch.setattr(processes, "cluster", lambda: "Slurm")
     assert processes.join(None, 1, None, 9) is None and not processes.several()
     assert processes.by_first(lambda: {"a": 1}) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "mesh", "by"), [(4, "auto", "vmap"), (400, "auto", "map"), (4, "map", "map"), (400, "vmap", "vmap")]
+)
+def test_small_runs_lie_side_by_side_on_a_cpu(batch_size, mesh, by):
+    """By the weights times the batch, where --mesh leaves it open."""
+    settings = SMALL._replace(cell="rnn(hidden=8)", task="adding(length=3)", batch_size=batch_size)
+    assert prepare(settings, mesh).layout.by == by

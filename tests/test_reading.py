@@ -44,6 +44,26 @@ def test_rows_without_answers_are_read_as_those_to_test_on(name, tmp_path):
         task.read(str(alone))
 
 
+@pytest.mark.parametrize("name", ["sentiment", "tagging", "ner", "translation"])
+def test_a_bound_on_tokens_holds_for_rows_without_answers(name, tmp_path):
+    for split in ("train", "test"):
+        written(tmp_path / f"{split}.jsonl", ROWS[name])
+    file = str(tmp_path / "test.jsonl")
+    any_length = task_of(name, tmp_path).read(file)[0]
+    longest = int(any_length.lengths.max())
+    bounded = task_of(name, tmp_path, longest=longest)
+    assert int(bounded.read(file)[0].lengths.max()) == longest > 1
+    twice = {str: lambda text: f"{text} {text}", list: lambda tokens: tokens * 2, int: lambda number: number}
+    longer = {column: [twice[type(each)](each) for each in rows] for column, rows in ROWS[name].items()}
+    written(tmp_path / "long.jsonl", longer)
+    with pytest.raises(UserError, match=f"longest={longest}"):
+        bounded.read(str(tmp_path / "long.jsonl"))
+    with pytest.warns(UserWarning, match=f"cut to {longest - 1} tokens"):
+        cutting = task_of(name, tmp_path, longest=longest - 1, too_long="cut")
+    with pytest.warns(UserWarning, match=f"cut to {longest - 1} tokens"):
+        assert int(cutting.read(file)[0].lengths.max()) == longest - 1
+
+
 @pytest.mark.parametrize("written_so", ["at once", "row by row"])
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_forecast_follows_the_last_rows_in_their_own_units(written_so, relative, tmp_path):

@@ -9,7 +9,8 @@ from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce
 from seqjax.papers.row import MEASURES, SOURCES, Row
-from seqjax.report.reproduction import Measured, measured, render, verdict
+from seqjax.report.reproduction import render
+from seqjax.report.verdicts import Measured, measured, verdict
 from seqjax.spec import Spec, parse
 from seqjax.training import Config
 from seqjax.training.config import build, check

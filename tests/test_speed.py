@@ -6,16 +6,17 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from contract import close, noise
 
-from experiments import speed, speed_page, ways
+from experiments import speed, speed_bars, speed_page, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("forward", "gradient")
-MARKS = f"before\n{speed_page.BEGIN}\nold\n{speed_page.END}\nafter\n"
+MARKS = f"before\n{speed_page.BEGIN}\nstale\n{speed_page.END}\nafter\n"
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,14 @@ def test_every_record_has_its_table(records, tmp_path):
     page.write_text(MARKS)
     speed_page.update(page, records)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
     assert (tmp_path / speed_page.FIGURE).read_bytes().startswith(b"\x89PNG")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows].count("hand-written lax.scan") == 1 and "- seqjax truncated: strategy" in text
     hand = next(row for row in rows if row[0] == "hand-written lax.scan")
     scan = next(row for row in rows if row[0] == "seqjax scan")
-    assert hand[2] == "1.00 [1.00..1.00]" and hand[7] == "" != scan[7]  # the peer has no probe
-    assert float(scan[10]) > 0
+    assert hand[2] == "1.00 [1.00..1.00]" and hand[9] == "" != scan[9]  # the peer has no probe
+    assert float(scan[12]) > 0
     assert [row[:2] for row in rows if row[1:2] == ["hand-written lax.scan"]] == [
         ["3", "hand-written lax.scan"],
         ["6", "hand-written lax.scan"],
@@ -76,6 +77,34 @@ def test_a_layer_with_its_batch_split_is_the_same_layer():
             close(one, other, 1e-5)
     with pytest.raises(UserError, match="a batch of 3 on 2 devices cannot be split"):
         ways.split(ways.problem("lstm", (5, 3, 1, 3)), KINDS)
+
+
+def test_the_products_alone_are_those_of_a_layer():
+    """One product forwards for each step, in which the one before is seen; one for the weights, over all steps."""
+    given = ways.problem("lstm", (3, 2, 5, 4))
+    calls = ways.products(given, KINDS).calls
+    w, h, slopes = np.concatenate([given.params.w_x, given.params.w_h]), np.zeros((2, 4)), 0
+    for x, a in zip(np.asarray(given.xs), np.asarray(calls["forward"]()), strict=True):
+        rows = np.concatenate([x, h], -1)
+        close(rows @ w, a, 1e-5)
+        h, slopes = a[:, :4], slopes + rows.T @ a
+    found = calls["gradient"]()[1]
+    close(slopes, np.concatenate([found.w_x, found.w_h]), 1e-5)
+
+
+def test_bars_are_judged_by_the_median_of_the_ratios():
+    """Ours at half of torch's time and at three quarters of linen's; the probe costs half as much again."""
+    theirs = {"torch": [2.0, 8.0], "flax.linen": [4 / 3, 16 / 3]}
+    ours = {"seqjax fused": [1.0, 4.0], "seqjax scan": [3.0, 9.0]}
+    milliseconds = dict.fromkeys(("forward", "gradient", "step", "steps"), ours | theirs)
+    milliseconds["probe"] = {"seqjax fused": [1.5, 6.0]}
+    record = {"what": "layers", "layer": "lstm", "sizes": {"1,2,3,4": {"milliseconds": milliseconds}}}
+    on = lambda platform: {"environment": {"device": {"platform": platform}}}  # noqa: E731
+    seeds = {"what": "seeds", "config": "c", "milliseconds": {"1": [1.0], "8": [5.0]}}
+    said = speed_bars.reached([record | on("cpu"), seeds | on("cpu")])
+    line = "| lstm | 1,2,3,4 | fused | **0.50** | **0.50** | 0.75 | **0.50** | 0.75 |  | 1.50 |"
+    assert line in said[2] and "8 runs trained together take 5.00 times one" in said[3]
+    assert speed_bars.reached([record | on("gpu")]) == [] == speed_bars.reached([])
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path):

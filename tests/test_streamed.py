@@ -103,8 +103,8 @@ def test_training_from_disk_is_training_from_memory(tmp_path):
     settings = {"cell": "rnn(hidden=3)", "batch_size": 2, "eval_size": 3, "probe_size": 2, "learning_rates": (1e-2,)}
     settings |= {"steps": 4, "eval_every": 2, "checkpoint_every": 2, "probe_every": 4}
     task = f"penn_treebank(data={where!r}, window=4, stream=%s, carried=False)"
-    train(prepare(SMALL._replace(task=task % False, **settings), "data=2"), tmp_path / "whole", command="test")
-    prepared = prepare(SMALL._replace(task=task % True, **settings), "data=2")
+    train(prepare(SMALL._replace(task=task % False, **settings), "data=2,map"), tmp_path / "whole", command="test")
+    prepared = prepare(SMALL._replace(task=task % True, **settings), "data=2,map")
 
     stopped_and_gone_on_with(prepared, tmp_path)
     runs = [json.loads((tmp_path / name / "result.json").read_text())["runs"] for name in ("run", "whole")]

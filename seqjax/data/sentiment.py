@@ -67,9 +67,11 @@ def sentiment(
             missing, empty or too long, or a label that is missing or that no row to train on has.
     """
 
+    def tokens_in(rows: Dataset, data: str) -> list[list[str]]:
+        return bounded([tokenized(each) for each in texts(rows, text, data)], longest, too_long, rows, text, data)
+
     def read(rows: Dataset) -> list[tuple[list[str], tuple[str, str]]]:
-        tokens = bounded([tokenized(each) for each in texts(rows, text, data)], longest, too_long, rows, text, data)
-        return list(zip(tokens, label_names(rows, label, data)))
+        return list(zip(tokens_in(rows, data), label_names(rows, label, data)))
 
     train, test = train_and_test(load(data, text=text, label=label), read, tested_on, test_share, data)
     words = learned([tokens for tokens, _ in train], min_count, True, characters)
@@ -95,8 +97,8 @@ def sentiment(
         shown, unknown = words.shown(np.asarray(batch.inputs)[: length(batch, number), number])
         return f"{table({'token': shown, 'unknown': unknown})}\nlabel    {names[int(batch.targets[number])]}"
 
-    def parse(lines: list[str]) -> Batch:
-        return words.batch([tokenized(line) for line in lines], batch(jax.tree.map(lambda leaf: leaf[:1], train)))
+    def asked(tokens: list[list[str]]) -> Batch:
+        return words.batch(tokens, batch(jax.tree.map(lambda leaf: leaf[:1], train)))
 
     return stored_task(
         Examples(train, test, batch, lambda picked: picked.steps, cuts(np.asarray(train.steps))),
@@ -111,8 +113,8 @@ def sentiment(
         show=show,
         characters=len(words.alphabet) or None,
         spell=spell,
-        parse=parse,
-        read=lambda path: (parse(texts(load(path, text=text)["train"], text, path)), None),
+        parse=lambda lines: asked([tokenized(line) for line in lines]),
+        read=lambda path: (asked(tokens_in(load(path, text=text)["train"], path)), None),
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
 

@@ -103,6 +103,10 @@ def tagging(
     def asked(sentences: list[list[str]]) -> Batch:
         return words.batch(sentences, batch(jax.tree.map(lambda leaf: leaf[:1], train)))
 
+    def read_file(path: str) -> tuple[Batch, None]:
+        rows = load(path, tokens=tokens)["train"]
+        return asked(bounded(token_lists(rows, tokens, path), longest, too_long, rows, tokens, path)), None
+
     return stored_task(
         Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
@@ -116,7 +120,7 @@ def tagging(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=lambda lines: asked([line.split() for line in lines]),
-        read=lambda path: (asked(token_lists(load(path, tokens=tokens)["train"], tokens, path)), None),
+        read=read_file,
         grade=lambda truth, said, steps: {"accuracy": share_right(truth, said)},
     )
 

@@ -67,12 +67,12 @@ def translation(
             is missing, empty or too long.
     """
 
+    def tokens_in(rows: Dataset, column: str, data: str) -> list[list[str]]:
+        tokens = [text.split() for text in texts(rows, column, data)]
+        return bounded(tokens, longest, too_long, rows, column, data)
+
     def read(rows: Dataset) -> list[tuple[list[str], list[str]]]:
-        sides = []
-        for column in (source, target):
-            tokens = [text.split() for text in texts(rows, column, data)]
-            sides.append(bounded(tokens, longest, too_long, rows, column, data))
-        return list(zip(*sides))
+        return list(zip(*(tokens_in(rows, column, data) for column in (source, target))))
 
     train, test = train_and_test(load(data, source=source, target=target), read, tested_on, test_share, data)
     reads = vocabulary((token for sentence, _ in train for token in sentence), min_count)
@@ -96,10 +96,10 @@ def translation(
         read = [reads[int(token)] for token in np.asarray(batch.inputs.source)[: length(batch, number), number]]
         return f"source   {' '.join(read)}\ntarget   {' '.join(spell(batch, batch.targets, number))}"
 
-    def parse(lines: list[str]) -> Batch:
+    def asked(sentences: list[list[str]]) -> Batch:
         place = {token: n for n, token in enumerate(reads)}
-        tokens = jnp.asarray(filled([[place.get(token, 0) for token in line.split()] for line in lines]).T)
-        steps = jnp.asarray([len(line.split()) for line in lines], jnp.int32)
+        tokens = jnp.asarray(filled([[place.get(token, 0) for token in sentence] for sentence in sentences]).T)
+        steps = jnp.asarray([len(sentence) for sentence in sentences], jnp.int32)
         return Batch(Pair(tokens, jnp.ones_like(tokens)), jnp.zeros_like(tokens), jnp.zeros(tokens.shape), steps)
 
     steps = lambda pairs: jnp.maximum(pairs.source_steps, pairs.target_steps)  # noqa: E731
@@ -115,8 +115,8 @@ def translation(
         compared="BLEU",
         show=show,
         spell=spell,
-        parse=parse,
-        read=lambda path: (parse(texts(load(path, source=source)["train"], source, path)), None),
+        parse=lambda lines: asked([line.split() for line in lines]),
+        read=lambda path: (asked(tokens_in(load(path, source=source)["train"], source, path)), None),
         grade=bleu,
     )
 

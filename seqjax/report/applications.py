@@ -8,8 +8,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from seqjax.papers.row import MEASURES, Paper, Row
-from seqjax.report.reproduction import interval, measured, read_results
+from seqjax.report.reproduction import read_results
 from seqjax.report.tables import short
+from seqjax.report.verdicts import interval, measured
 
 HEADINGS = (
     *("application", "shape", "measure", "reached [95 % interval]", "goal", "published"),

@@ -75,12 +75,12 @@ class Layout(NamedTuple):
         return jax.device_get(tree)
 
 
-def make_layout(mesh: str, runs: int, batch_size: int, branches: bool = False) -> Layout:
+def make_layout(mesh: str, runs: int, batch_size: int, usual: str = "map") -> Layout:
     """Lay so many runs out on the devices that --mesh names, as `make_mesh` says, which raises UserError.
 
     `python -m experiments.speed` measures the ways against separate runs.
     """
-    devices, by = make_mesh(mesh, runs, batch_size, branches)
+    devices, by = make_mesh(mesh, runs, batch_size, usual)
     count = devices.shape["run"]
     rounds = -(-runs // count)
     dealt = np.arange(rounds * count).reshape(rounds, count).T.ravel()  # neighbours on different devices

@@ -62,19 +62,19 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
                 f"memory ({words}), and there are {_words(there)}; expected {ADVICE[largest]}"
             )
 
-    run = _shapes(program.init, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "float32", "bool")))
+    run = shapes(program.init, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "float32", "bool")))
     params, state = size(run.params), held * size(run) + at_once * size(run.params)
     check(state=state)
     batch, asked = (
-        _shapes(lambda key, one=one, count=count: one.sample(key, count), jax.eval_shape(lambda: jax.random.key(0)))
+        shapes(lambda key, one=one, count=count: one.sample(key, count), jax.eval_shape(lambda: jax.random.key(0)))
         for one, count in ((task, config.batch_size), (eval_task, config.eval_size))
     )
     check(state=state, batch=at_once * size(batch))
-    answers = _shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
+    answers = shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
     check(state=state, evaluation=at_once * (size(asked) + size(answers)))
     sequence_steps = math.prod(jax.tree.leaves(batch.inputs)[0].shape[:2])
     if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
-        kept = size(_shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))
+        kept = size(shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))
         check(state=state, batch=at_once * size(batch), gradient=at_once * kept / parts)
 
 
@@ -88,7 +88,7 @@ def size(tree: PyTree) -> int:
     return sum(math.prod(leaf.shape) * min(leaf.dtype.itemsize, 4) for leaf in leaves)
 
 
-def _shapes(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
+def shapes(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
     """Shapes of the results; where the steps are more than 32 bits can count, with 64."""
     try:
         with warnings.catch_warnings():  # of 64 bits that are cut to 32

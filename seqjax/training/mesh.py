@@ -52,15 +52,13 @@ def read_mesh(text: str) -> Wanted:
     return Wanted(**sizes, by=ways[0] if ways else None)
 
 
-def make_mesh(text: str, runs: int, batch_size: int, branches: bool = False) -> tuple[Mesh, str]:
+def make_mesh(text: str, runs: int, batch_size: int, usual: str = "map") -> tuple[Mesh, str]:
     """The devices [run, data] for so many runs, and how those that share one lie on it: 'map' or 'vmap'.
 
     Left open, `run` takes a device for every run as far as they go, and `data` is 1: a batch that is
     split differs in its last bits, and a small one is no faster. Over several processes what the runs
     leave idle splits the batch all the same, as every process must take part. Runs that share a device
-    lie one after the other on a CPU ('map') and side by side on an accelerator ('vmap'); but one after the
-    other everywhere where the program branches, which chooses while it runs among several that it holds
-    (batches cut to their length), all of which one batch of runs would compute.
+    lie on it one after the other ('map') or side by side in one batch ('vmap'): left open, as `usual` says.
 
     Devices of one process stand next to each other along `data`, where most is communicated.
 
@@ -88,5 +86,4 @@ def make_mesh(text: str, runs: int, batch_size: int, branches: bool = False) -> 
             f"--mesh={text!r} takes {run * data} of {count} devices and leaves process {', '.join(map(str, idle))} "
             "without any; expected a mesh over all processes"
         )
-    by = wanted.by or ("map" if devices[0].platform == "cpu" or branches else "vmap")
-    return Mesh(np.array(chosen).reshape(run, data), AXES), by
+    return Mesh(np.array(chosen).reshape(run, data), AXES), wanted.by or usual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,10 @@ from seqjax.training.layout import Layout, make_layout
 from seqjax.training.program import Program, make_program
 from seqjax.training.state import RunState
 from seqjax.types import Model, Task
+
+# Weights times sequences of a batch: below, a CPU's time goes into the many small operations of a time step, which
+# runs side by side share; above, into its products, which are slower in a batch of matrices (docs/speed.md).
+SMALL = 20_000
 
 
 class Prepared(NamedTuple):
@@ -37,7 +42,7 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     task, model = build(config)
     eval_task = build_eval_task(config, task)
     branches = any(each.examples and each.examples.cuts for each in (task, eval_task))
-    layout = make_layout(mesh, len(config.runs), config.batch_size, branches)
+    layout = make_layout(mesh, len(config.runs), config.batch_size, "map" if branches else _lying(config, model))
     program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
     memory.require(config, task, eval_task, model, program, layout)
     chunk, probe = layout.over(program.chunk), layout.over(program.probe)
@@ -60,3 +65,14 @@ def initialize(prepared: Prepared) -> RunState:
             jax.device_get(prepared.compiled.init(np.int32(run["seed"]), np.float32(run["learning_rate"]), slot >= 0))
         )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *made)
+
+
+def _lying(config: Config, model: Model) -> str:
+    """How runs that share a device lie on it: 'vmap' on an accelerator, and on a CPU where they are small.
+
+    A program that branches, which chooses while it runs among several that it holds (batches cut to their
+    length), is not asked: side by side, all of these would be computed.
+    """
+    params = memory.shapes(model.init, jax.eval_shape(lambda: jax.random.key(0)))
+    numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    return "vmap" if jax.default_backend() != "cpu" or config.batch_size * numbers < SMALL else "map"
