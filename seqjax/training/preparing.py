@@ -73,6 +73,8 @@ def _lying(config: Config, model: Model) -> str:
     A program that branches, which chooses while it runs among several that it holds (batches cut to their
     length), is not asked: side by side, all of these would be computed.
     """
+    if jax.default_backend() != "cpu":
+        return "vmap"
     params = memory.shapes(model.init, jax.eval_shape(lambda: jax.random.key(0)))
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    return "vmap" if jax.default_backend() != "cpu" or config.batch_size * numbers < SMALL else "map"
+    return "vmap" if len(config.runs) > jax.device_count() and config.batch_size * numbers < SMALL else "map"

@@ -79,7 +79,7 @@ def environment() -> dict[str, Any]:
             versions[package] = None
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--", ":/", ":(exclude,top)results")),  # records are no code
         "python": platform.python_version(),
         "versions": versions,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
