@@ -64,7 +64,7 @@ def start(directory, count=1, devices=1, mesh="auto", stop=-1, steps=6, timeout=
     return found
 
 
-def train_with(directory, count=1, devices=1, mesh="auto", stop=-1):
+def train_with(directory, count=1, devices=1, mesh="map", stop=-1):
     """Train in so many processes, each with so many devices, up to step `stop` or to the end."""
     children = start(directory, count, devices, mesh, stop)
     errors = [child.communicate(timeout=600)[1] for child in children]

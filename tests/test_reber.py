@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from drawing import SIZE, SMALLER, draw
 
+from seqjax.tasks.continual_reber import continual_reber
 from seqjax.tasks.grammar import SYMBOLS, legal_score, next_symbol_loss
 from seqjax.tasks.showing import show
-from seqjax.types import Batch
+from seqjax.types import Batch, UserError
 
 # An acceptor written from the published drawing, which knows nothing of the sampler
 
@@ -106,6 +107,23 @@ def test_each_way_of_a_branch_is_as_frequent():
             seen.add(spell(pair))
             assert abs(first[here].mean() - 0.5) < 5 * 0.5 / here.sum() ** 0.5
     assert seen == {"TP", "SX", "TV", "PV"}
+
+
+def test_a_stream_that_is_carried_is_one_walk_in_windows():
+    """Of 5 symbols of 63, and of another 6 to test on: each window goes on where the one before it ended."""
+    task = continual_reber(5, carried=63)
+    for windows, count in ((task.examples.train, 12), (task.examples.test, 1)):
+        assert windows.said.shape == windows.nodes.shape == (count, 6)
+        np.testing.assert_array_equal(windows.said[1:, 0], windows.said[:-1, -1])
+        batch = task.examples.batch(windows)
+        steps = list(zip(batch.inputs.T.ravel(), np.asarray(batch.targets).transpose(1, 0, 2).reshape(-1, 7)))
+        read = ""
+        for symbol, target in steps:
+            read = spell([int(symbol)]) if legal(read) in ("", None) else read + spell([int(symbol)])
+            assert set(spell(np.flatnonzero(target > 0))) == set(legal(read) or "B")
+    for carried in (-1, 50, 10**9):
+        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 10·length=50"):
+            continual_reber(5, carried=carried)
 
 
 def test_strings_that_are_bounded_are_those_that_would_have_been_drawn():

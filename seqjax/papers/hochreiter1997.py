@@ -18,7 +18,8 @@ def _lstm(hidden: int, forms: str = "", scale: float = 0.1) -> str:
 
 
 def _budget(rates: tuple[float, ...], steps: int, **others: object) -> dict[str, object]:
-    return ONLINE | {"learning_rates": rates, "steps": steps, "checkpoint_every": steps, "probe_every": steps} | others
+    every = min(steps, 100_000)
+    return ONLINE | {"learning_rates": rates, "steps": steps, "checkpoint_every": every, "probe_every": steps} | others
 
 
 def _reber(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.tasks.answering import ANSWERS, Outputs
 from seqjax.tasks.grammar import (
@@ -15,38 +19,63 @@ from seqjax.tasks.grammar import (
     show,
     walk,
 )
-from seqjax.types import Array, Batch, Task, UserError
+from seqjax.types import Array, Batch, Examples, Task, UserError
+
+LONGEST = 10_000_000  # symbols of a stream
 
 
-def continual_reber(length: int = 100, outputs: Outputs = "softmax") -> Task:
+class Windows(NamedTuple):
+    """Parts of one stream that follow each other; the last symbol of one is the first of the next.
+
+    said:  [N, T + 1] symbols
+    nodes: [N, T + 1] the node of the grammar before each
+    """
+
+    said: Array
+    nodes: Array
+
+
+def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: int = 0) -> Task:
     """A stream of embedded Reber strings; at every step the next symbol is asked for.
 
     The E of one string is followed by the B of the next, and the network is not reset in between. A
     sequence is the first T symbols of a stream that begins with a string. (Gers, Schmidhuber & Cummins
     2000, section 4; the grammar is that of `embedded_reber`)
 
+    With `carried` symbols training reads one stream of so many, T at a time, and the state is handed on from each T
+    to the next, which gradients do not cross; evaluation reads another of a tenth as many, in --eval_size parts
+    side by side. All runs, of whatever seed, read the same stream.
+
     The loss is the cross-entropy of the symbol that comes; with outputs='sigmoid' the squared error of
     sigmoids, as in the paper.
     Baseline: the best guess from the time step and the symbol just read, exactly, from the chain.
-    Solved: in 99.99 % of the streams the legal symbols are at every step the most active ones; the score
-    is that share. The paper trains and tests on streams of up to 10⁵ or 10⁶ symbols (our sources disagree)
-    and calls a symbol predicted where its sigmoid output is above .49. Long streams are a matter of
-    evaluation: --eval_task='continual_reber(length=10000)'.
+    Solved: in 99.99 % of the streams (carried: of the T symbols at a time) the legal symbols are at every step the
+    most active ones; the score is that share. The paper trains and tests on streams of up to 10⁵ or 10⁶ symbols
+    (our sources disagree) and calls a symbol predicted where its sigmoid output is above .49. Long streams from
+    a fresh state are a matter of evaluation: --eval_task='continual_reber(length=10000)'.
 
     Args:
         length: T, symbols that are read.
         outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
+        carried: symbols of the stream that training reads with its state carried on; 0: every sequence from a
+            fresh state.
 
     Raises:
-        UserError: a length below 1.
+        UserError: a length below 1; a stream that is too short to test on a tenth of it.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")
+    if carried and not 10 * length < carried <= LONGEST:
+        raise UserError(f"carried={carried}; expected 0, or more than 10·length={10 * length} up to {LONGEST}")
     stream, how = chain(None), ANSWERS[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:
         said, nodes = walk(key, stream, length + 1, batch_size)
         return Batch(said[:-1], answers(said, nodes)[1:], jnp.ones((length, batch_size)))
+
+    def batch(windows: Windows) -> Batch:
+        said, nodes = windows.said.T, windows.nodes.T
+        return Batch(said[:-1], answers(said, nodes)[1:], jnp.ones(said[1:].shape))
 
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.9999
@@ -58,8 +87,20 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax") -> Task:
         solved,
         input_size=len(SYMBOLS),
         output_size=len(SYMBOLS),
-        baseline=memoryless_loss(stream, length, how),
+        baseline=memoryless_loss(stream, carried or length, how),
         tokens=True,
         criterion="every legal symbol most active at every step of 99.99 % of the streams",
         show=show,
+        examples=Examples(
+            *(_windows(n, carried // part, length) for n, part in enumerate((1, 10))), batch, streams=True
+        )
+        if carried
+        else None,
     )
+
+
+def _windows(number: int, symbols: int, length: int) -> Windows:
+    """Stream number so much, cut into windows; what is left over at its end is dropped."""
+    said, nodes = jax.jit(lambda key: walk(key, chain(None), symbols, 1))(jax.random.key(number))
+    starts = np.arange((symbols - 1) // length)[:, None] * length + np.arange(length + 1)
+    return Windows(*(jnp.asarray(np.asarray(leaf)[starts, 0]) for leaf in (said, nodes)))
