@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments import peers
+from experiments.command_line import progress_bar
 from experiments.timing import Times, interleaved
 from experiments.ways import problem
 from seqjax.training import Config, prepare
@@ -36,18 +37,22 @@ def with_length(
     """
     begin, found, last = time.perf_counter(), {}, {}
     for length in lengths:
-        row, there = {}, {}
+        row, there, planned = {}, {}, 0.0
         for name in dict.fromkeys(only or WAYS):
-            why = _too_much(last.get(name), length, repeats, budget - (time.perf_counter() - begin))
+            before, left = last.get(name), budget - (time.perf_counter() - begin) - planned
+            why = _too_much(before, length, repeats, left)
             if why:
                 row[name] = {"missing": why}
                 continue
+            planned += _seconds(before, length, repeats)
             for full, way in peers.ways(problem(kind, (length, *size)), [name], ["gradient"]).items():
                 if isinstance(way, str):
                     row[full] = {"missing": way}
                 else:
                     there[full] = way
-        times = interleaved({name: way.calls["gradient"] for name, way in there.items()}, repeats, lambda *_: None)
+        calls = {f"T={length}, {name}": way.calls["gradient"] for name, way in there.items()}
+        with progress_bar(repeats * len(calls)) as show:
+            times = dict(zip(there, interleaved(calls, repeats, show).values()))
         for name, way in there.items():
             row[name] = {"milliseconds": times[name]}
             row[name] |= {"seconds": way.seconds["gradient"], "bytes": way.bytes["gradient"]} if way.seconds else {}
@@ -57,15 +62,19 @@ def with_length(
 
 
 def _too_much(before: tuple[int, dict[str, Any]] | None, length: int, repeats: int, seconds: float) -> str | None:
-    """Why a length is left out, judged by a shorter one."""
-    if before is None:
-        return None if seconds > 0 else "not within the budget"
-    times = length / before[0]
-    if times * (repeats + 1) * min(before[1]["milliseconds"]) / 1e3 > seconds:
+    """Why a length is left out, judged by a shorter one and the seconds that are left."""
+    if _seconds(before, length, repeats) >= seconds:
         return "not within the budget"
+    if before is None:
+        return None
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = times * before[1].get("bytes", 0)
+    needed = length / before[0] * before[1].get("bytes", 0)
     return f"would need {needed / 2**30:.1f} GiB" if needed > free / 2 else None
+
+
+def _seconds(before: tuple[int, dict[str, Any]] | None, length: int, repeats: int) -> float:
+    """What a length will take, judged by a shorter one; 0 where there is none."""
+    return 0.0 if before is None else length / before[0] * (repeats + 1) * min(before[1]["milliseconds"]) / 1e3
 
 
 def with_runs(

@@ -76,7 +76,7 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         raise UserError(f"--repeats={values.repeats}; expected at least 1")
     if values.record:
         _require_folder(Path(values.record).parent)
-    if values.what == "layers":
+    if values.what in ("layers", "growth"):
         backend.a_device_each_core()  # for the way that splits the batch; the others run on the first
     measure = {"layers": layers, "growth": grown, "seeds": seeds, "layouts": layouts, "startup": started}[values.what]
     record = {

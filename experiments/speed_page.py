@@ -26,7 +26,8 @@ Made anew on a quiet machine (load below 0.5, nothing else running), each record
 
 ```
 python -m experiments.speed --what=layers --repeats=7 --record=results/speed/layers_lstm.json
-python -m experiments.speed --what=layers --layer=gru --repeats=7 --record=results/speed/layers_gru.json
+python -m experiments.speed --what=layers --layer=gru --repeats=7 --sizes='200,32,2,128;35,20,200,200' \\
+  --record=results/speed/layers_gru.json
 python -m experiments.speed --what=growth --growing=8,2,128 --budget=400 --record=results/speed/growth.json
 python -m experiments.speed --what=seeds --record=results/speed/seeds.json
 python -m experiments.speed --what=layouts --record=results/speed/layouts.json
@@ -85,7 +86,7 @@ def rendered(page: str, records: Sequence[tuple[str, dict[str, Any]]]) -> str:
 
 def figure(record: dict[str, Any]) -> bytes:
     """Time of a gradient against length, both logarithmic, one line a way; median and range. A PNG."""
-    with canvas(7, 4.2) as picture:
+    with canvas(8.5, 4.2) as picture:
         ax = picture.subplots()
         for number, name in enumerate(dict.fromkeys(name for row in record["lengths"].values() for name in row)):
             points = [
@@ -97,11 +98,13 @@ def figure(record: dict[str, Any]) -> bytes:
                 continue
             lengths, times = zip(*points)
             style = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)] or "o"}
+            if name.startswith(PRODUCTS):  # no layer, but below it
+                style |= {"color": "0.5", "linestyle": "--"}
             ax.plot(lengths, [statistics.median(each) for each in times], label=name, markersize=4, **style)
             ax.fill_between(lengths, [*map(min, times)], [*map(max, times)], color=style["color"], alpha=0.2, lw=0)
         ax.set(xscale="log", yscale="log", xlabel="time steps T", ylabel="forward pass and gradient, ms")
         ax.set_title(f"{record['layer']}, B,D,H = {','.join(map(str, record['size']))}")
-        ax.legend()
+        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
         return png(picture)
 
 
