@@ -4,7 +4,7 @@ from seqjax.papers.row import Paper, Row
 
 SETTINGS = {
     "optimizer": "sgd",
-    "learning_rates": (0.05, 0.1, 0.5),
+    "learning_rates": (0.2, 0.5, 1.0),
     "batch_size": 1,
     "clip_norm": None,
     "seeds": 20,
