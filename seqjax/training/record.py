@@ -68,6 +68,9 @@ def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None
             )
 
 
+RECORDS = (":(exclude,top)results", ":(exclude,top)RESULTS.md")  # change as they are made, and are no code
+
+
 def environment() -> dict[str, Any]:
     """Commit, versions and device of this process, as config.json keeps them."""
     devices = jax.devices()
@@ -79,7 +82,7 @@ def environment() -> dict[str, Any]:
             versions[package] = None
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", ":/", ":(exclude,top)results")),  # records are no code
+        "dirty": bool(_git("status", "--porcelain", "--", ":/", *RECORDS)),
         "python": platform.python_version(),
         "versions": versions,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
