@@ -22,6 +22,7 @@ from seqjax.training.events import Events
 from seqjax.types import UserError
 
 PACKAGES = ("seqjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "numpy")
+RECORDS = (":(exclude,top)results", ":(exclude,top)RESULTS.md")  # change as they are made, and are no code
 
 
 def create(directory: Path, description: dict[str, Any], resume: bool, flag: str = "--workdir") -> None:
@@ -66,9 +67,6 @@ def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None
                 f"{flag}={directory} was made with {key}={before.get(key)!r}, not {wanted.get(key)!r}; "
                 "give that, or name another directory"
             )
-
-
-RECORDS = (":(exclude,top)results", ":(exclude,top)RESULTS.md")  # change as they are made, and are no code
 
 
 def environment() -> dict[str, Any]:
