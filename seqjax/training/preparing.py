@@ -42,7 +42,7 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     task, model = build(config)
     eval_task = build_eval_task(config, task)
     branches = any(each.examples and each.examples.cuts for each in (task, eval_task))
-    layout = make_layout(mesh, len(config.runs), config.batch_size, "map" if branches else _lying(config, model))
+    layout = make_layout(mesh, len(config.runs), config.batch_size, "map" if branches else _usual_layout(config, model))
     program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
     memory.require(config, task, eval_task, model, program, layout)
     chunk, probe = layout.over(program.chunk), layout.over(program.probe)
@@ -67,7 +67,7 @@ def initialize(prepared: Prepared) -> RunState:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *made)
 
 
-def _lying(config: Config, model: Model) -> str:
+def _usual_layout(config: Config, model: Model) -> str:
     """How runs that share a device lie on it: 'vmap' on an accelerator, and on a CPU where they are small.
 
     A program that branches, which chooses while it runs among several that it holds (batches cut to their
