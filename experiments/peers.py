@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,19 +121,67 @@ def torch(given: Problem) -> Way:
         if given.kind == "gru":
             module.bias_hh_l0[2 * hidden :] = copied(params.b_n)
 
+    def slopes(w_x: np.ndarray, w_h: np.ndarray, b: np.ndarray, b_h: np.ndarray) -> PyTree:
+        found = params._replace(w_x=w_x.T, w_h=w_h.T, b=b)
+        return found._replace(b_n=b_h[2 * hidden :]) if given.kind == "gru" else found
+
+    return _in_torch(lambda: module(xs)[0], list(module.parameters()), slopes)
+
+
+def flashrnn(given: Problem, backend: str = "cuda_fused") -> Way:
+    """FlashRNN's fused kernel, in float32. (Pöppel, Beck & Hochreiter 2024)
+
+    backend='vanilla' is its own reference in torch, which runs without a GPU.
+    """
+    torch, flash = importlib.import_module("torch"), importlib.import_module("flashrnn").flashrnn
+    if backend != "vanilla" and not torch.cuda.is_available():
+        raise UserError("needs an NVIDIA GPU")
+    device = "cpu" if backend == "vanilla" else "cuda"
+    xs, *leaves = (torch.tensor(np.asarray(leaf), device=device) for leaf in (given.xs, *_present(given.params)))
+    for leaf in leaves:
+        leaf.requires_grad_()
+    (steps, batch, _), hidden = given.xs.shape, given.params.w_h.shape[0]
+
+    def layer() -> Any:
+        w_x, w_h, b, *of_n = leaves
+        from_x, recurrent = (xs @ w_x).view(steps, batch, -1, 1, hidden), w_h.T.view(-1, 1, hidden, hidden)
+        bias = b.view(-1, 1, hidden)
+        if of_n:  # the GRU's n, of which h alone is reset, stands before r and z and again, for x, behind them
+            recurrent, bias = recurrent[[2, 0, 1]], torch.cat([of_n[0].view(1, 1, hidden), bias])
+        states, _ = flash(
+            from_x.transpose(0, 1), recurrent, bias, function=given.kind, backend=backend, dtype="float32"
+        )
+        return states[0, :, :, 0].transpose(0, 1)
+
+    def slopes(*found: np.ndarray) -> PyTree:
+        return given.params._replace(**dict(zip(("w_x", "w_h", "b", "b_n"), found)))
+
+    way = _in_torch(layer, leaves, slopes)
+    try:
+        way.calls["gradient"]()
+    except (AssertionError, RuntimeError, ValueError) as error:  # widths and batches that it is not made for
+        raise UserError((str(error).splitlines() or [type(error).__name__])[0]) from error
+    return way
+
+
+def _present(params: PyTree) -> list[Array]:
+    return [leaf for leaf in (params.w_x, params.w_h, params.b, getattr(params, "b_n", None)) if leaf is not None]
+
+
+def _in_torch(layer: Callable[[], Any], leaves: list[Any], slopes: Callable[..., PyTree]) -> Way:
+    """A layer () -> ys [T, B, H] of torch with parameters `leaves`, whose gradients `slopes` turns into ours."""
+    torch = importlib.import_module("torch")
+    optimizer = torch.optim.Adam(leaves, lr=0.0)  # whatever the rate, the same work
+
     def forward() -> np.ndarray:
         with torch.no_grad():
-            return module(xs)[0].numpy()
+            return layer().cpu().numpy()
 
     def gradient() -> tuple[float, PyTree]:
-        module.zero_grad()
-        loss = (module(xs)[0] ** 2).sum()
+        optimizer.zero_grad()
+        loss = (layer() ** 2).sum()
         loss.backward()
-        w_x, w_h, b, b_h = (leaf.grad.numpy() for leaf in module.parameters())
-        slopes = params._replace(w_x=w_x.T, w_h=w_h.T, b=b)
-        return loss.item(), slopes._replace(b_n=b_h[2 * hidden :]) if given.kind == "gru" else slopes
-
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.0)  # whatever the rate, the same work
+        return loss.item(), slopes(*(leaf.grad.cpu().numpy() for leaf in leaves))
 
     def step() -> None:
         gradient()
@@ -177,6 +226,7 @@ def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS)
         "seqjax fused, batch split": lambda: split(given, kinds),
         **{name: lambda layer=layer: from_layer(layer(given), given, kinds) for name, layer in LAYERS.items()},
         "torch": lambda: torch(given),
+        "FlashRNN": lambda: flashrnn(given),
         PRODUCTS: lambda: products(given, kinds),
         f"{PRODUCTS}, torch": lambda: torch_products(given),
     }

@@ -1,7 +1,7 @@
 """Time what is here against what a user would pick instead, interleaved in one process, as ratios.
 
---what=layers:  this project's strategies, a hand-written lax.scan, flax.linen, haiku, equinox and
-                torch, on one layer and the same weights: forward pass, gradient of the sum of
+--what=layers:  this project's strategies, a hand-written lax.scan, flax.linen, haiku, equinox,
+                torch and FlashRNN, on one layer and the same weights: forward pass, gradient of the sum of
                 squares, that with Adam's update, the same where one program makes 4 of them as
                 in training, and the gradient with that of every carry. Beside them the matrix
                 products alone. First their numbers are compared.
@@ -61,7 +61,7 @@ flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "growth: T, asc
 flags.DEFINE_string("growing", "8,2,64", "growth: B,D,H", flag_values=FLAGS)
 flags.DEFINE_float("budget", 300.0, "growth: seconds for all lengths together", flag_values=FLAGS)
 # Left out unless asked for: Newton's method takes minutes to compile and to run at these widths.
-USUAL = ["seqjax scan", "seqjax fused", "seqjax checkpointed", *peers.LAYERS, "torch", ways.PRODUCTS]
+USUAL = ["seqjax scan", "seqjax fused", "seqjax checkpointed", *peers.LAYERS, "torch", "FlashRNN", ways.PRODUCTS]
 flags.DEFINE_list("only", USUAL, "layers, growth: those whose names begin so; all if empty", flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 5, "times each is timed", flag_values=FLAGS)
 flags.DEFINE_string("record", None, "file to write the times to, as JSON", flag_values=FLAGS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from contract import close, noise
 
-from experiments import speed, speed_bars, speed_page, ways
+from experiments import peers, speed, speed_bars, speed_page, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
@@ -77,6 +77,17 @@ def test_a_layer_with_its_batch_split_is_the_same_layer():
             close(one, other, 1e-5)
     with pytest.raises(UserError, match="a batch of 3 on 2 devices cannot be split"):
         ways.split(ways.problem("lstm", (5, 3, 1, 3)), KINDS)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_flashrnn_is_the_same_layer(kind):
+    """By its reference, where it is installed; elsewhere, and without a GPU, it is told why it is not timed."""
+    given = ways.problem(kind, (5, 3, 2, 4))
+    assert jax.default_backend() == "gpu" or isinstance(peers.ways(given, ["FlashRNN"])["FlashRNN"], str)
+    pytest.importorskip("flashrnn")
+    one, other = ways.own(given, "scan", KINDS).calls, peers.flashrnn(given, "vanilla").calls
+    for name in KINDS:
+        jax.tree.map(lambda ours, theirs: close(ours, theirs, 1e-5), one[name](), other[name]())
 
 
 def test_the_products_alone_are_those_of_a_layer():
