@@ -18,8 +18,8 @@ BEGIN, END = "<!-- generated from results/speed: begin -->", "<!-- generated fro
 FIGURE = "speed_growth.png"
 SHOWN = {"forward": "forward", "gradient": "gradient", "step": "step", "steps": "one of 4 steps"}
 NO_GPU = (
-    "**No number here is from a GPU**: no GPU was at hand. The strategies `cudnn` and `pallas`, FlashRNN beside them, bfloat16 products, "
-    "and every bar of speed that names an H100 are unmeasured, and nothing is claimed of them."
+    "**No number here is from a GPU**: no GPU was at hand. The strategies `cudnn` and `pallas`, FlashRNN beside them, "
+    "bfloat16 products, and every bar of speed that names an H100 are unmeasured, and nothing is claimed of them."
 )
 COMMANDS = """\
 Made anew on a quiet machine (load below 0.5, nothing else running), each record by one command:
