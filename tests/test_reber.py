@@ -110,19 +110,21 @@ def test_each_way_of_a_branch_is_as_frequent():
 
 
 def test_a_stream_that_is_carried_is_one_walk_in_windows():
-    """Of 5 symbols of 63, and of another 6 to test on: each window goes on where the one before it ended."""
-    task = continual_reber(5, carried=63)
-    for windows, count in ((task.examples.train, 12), (task.examples.test, 1)):
-        assert windows.said.shape == windows.nodes.shape == (count, 6)
-        np.testing.assert_array_equal(windows.said[1:, 0], windows.said[:-1, -1])
-        batch = task.examples.batch(windows)
-        steps = list(zip(batch.inputs.T.ravel(), np.asarray(batch.targets).transpose(1, 0, 2).reshape(-1, 7)))
-        read = ""
-        for symbol, target in steps:
-            read = spell([int(symbol)]) if legal(read) in ("", None) else read + spell([int(symbol)])
-            assert set(spell(np.flatnonzero(target > 0))) == set(legal(read) or "B")
-    for carried in (-1, 50, 10**9):
-        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 10·length=50"):
+    """Windows of 5 symbols: 223 of a stream, and 2 of each of 10 others; each goes on where the one before ended."""
+    task = continual_reber(5, carried=1117)
+    for windows, streams, count in ((task.examples.train, 1, 223), (task.examples.test, 10, 2)):
+        assert windows.said.shape == windows.nodes.shape == (streams * count, 6)
+        said, batch = np.asarray(windows.said).reshape(streams, count, 6), task.examples.batch(windows)
+        np.testing.assert_array_equal(said[:, 1:, 0], said[:, :-1, -1])
+        inputs = np.asarray(batch.inputs).T.reshape(streams, -1)
+        targets = np.asarray(batch.targets).transpose(1, 0, 2).reshape(streams, -1, 7)
+        for stream, asked in zip(inputs, targets):
+            read = ""
+            for symbol, target in zip(stream, asked, strict=True):
+                read = spell([symbol]) if legal(read) == "" else read + spell([symbol])
+                assert set(spell(np.flatnonzero(target > 0))) == set(legal(read) or "B")
+    for carried in (-1, 500, 10**9):
+        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 100·length=500"):
             continual_reber(5, carried=carried)
 
 

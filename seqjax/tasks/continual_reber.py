@@ -22,6 +22,7 @@ from seqjax.tasks.grammar import (
 from seqjax.types import Array, Batch, Examples, Task, UserError
 
 LONGEST = 10_000_000  # symbols of a stream
+TESTED = 10  # streams
 
 
 class Windows(NamedTuple):
@@ -43,8 +44,8 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
     2000, section 4; the grammar is that of `embedded_reber`)
 
     With `carried` symbols training reads one stream of so many, T at a time, and the state is handed on from each T
-    to the next, which gradients do not cross; evaluation reads another of a tenth as many, in --eval_size parts
-    side by side. All runs, of whatever seed, read the same stream.
+    to the next, which gradients do not cross; evaluation reads 10 others, of a hundredth as many each, side by side
+    where --eval_size=10. All runs, of whatever seed, read the same streams.
 
     The loss is the cross-entropy of the symbol that comes; with outputs='sigmoid' the squared error of
     sigmoids, as in the paper.
@@ -61,12 +62,12 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
             fresh state.
 
     Raises:
-        UserError: a length below 1; a stream that is too short to test on a tenth of it.
+        UserError: a length below 1; a stream that is too short to test on a hundredth of it.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")
-    if carried and not 10 * length < carried <= LONGEST:
-        raise UserError(f"carried={carried}; expected 0, or more than 10·length={10 * length} up to {LONGEST}")
+    if carried and not 100 * length < carried <= LONGEST:
+        raise UserError(f"carried={carried}; expected 0, or more than 100·length={100 * length} up to {LONGEST}")
     stream, how = chain(None), ANSWERS[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:
@@ -92,15 +93,15 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
         criterion="every legal symbol most active at every step of 99.99 % of the streams",
         show=show,
         examples=Examples(
-            *(_windows(n, carried // part, length) for n, part in enumerate((1, 10))), batch, streams=True
+            _windows(0, 1, carried, length), _windows(1, TESTED, carried // 100, length), batch, streams=True
         )
         if carried
         else None,
     )
 
 
-def _windows(number: int, symbols: int, length: int) -> Windows:
-    """Stream number so much, cut into windows; what is left over at its end is dropped."""
-    said, nodes = jax.jit(lambda key: walk(key, chain(None), symbols, 1))(jax.random.key(number))
+def _windows(number: int, streams: int, symbols: int, length: int) -> Windows:
+    """So many streams of so many symbols, one after the other in windows; what is left over at an end is dropped."""
+    said, nodes = jax.jit(lambda key: walk(key, chain(None), symbols, streams))(jax.random.key(number))
     starts = np.arange((symbols - 1) // length)[:, None] * length + np.arange(length + 1)
-    return Windows(*(jnp.asarray(np.asarray(leaf)[starts, 0]) for leaf in (said, nodes)))
+    return Windows(*(jnp.asarray(np.asarray(leaf).T[:, starts].reshape(-1, length + 1)) for leaf in (said, nodes)))
