@@ -110,7 +110,7 @@ def test_each_way_of_a_branch_is_as_frequent():
 
 
 def test_a_stream_that_is_carried_is_one_walk_in_windows():
-    """Windows of 5 symbols: 223 of a stream, and 2 of each of 10 others; each goes on where the one before ended."""
+    """Windows of 5 symbols, 223 of a stream, and of 10 others 2, of which the first does not count."""
     task = continual_reber(5, carried=1117)
     for windows, streams, count in ((task.examples.train, 1, 223), (task.examples.test, 10, 2)):
         assert windows.said.shape == windows.nodes.shape == (streams * count, 6)
@@ -123,8 +123,10 @@ def test_a_stream_that_is_carried_is_one_walk_in_windows():
             for symbol, target in zip(stream, asked, strict=True):
                 read = spell([symbol]) if legal(read) == "" else read + spell([symbol])
                 assert set(spell(np.flatnonzero(target > 0))) == set(legal(read) or "B")
-    for carried in (-1, 500, 10**9):
-        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 100·length=500"):
+    assert np.asarray(task.examples.batch(task.examples.test).mask).T.tolist() == [[0.0] * 5, [1.0] * 5] * 10
+    assert np.asarray(task.examples.batch(task.examples.train).mask).all()
+    for carried in (-1, 1000, 10**9):
+        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 200·length=1000"):
             continual_reber(5, carried=carried)
 
 

@@ -17,8 +17,9 @@ SETTINGS = {
 KNOWN = (
     "one stream of 10⁶ symbols, read 100 at a time with the state carried on and weights changed after each 100, where "
     "the paper's nets change them at each symbol and begin a stream anew after an error; solved where 10 streams of "
-    "10⁴ symbols are without an error, the paper's have 10⁵ or 10⁶ (our sources disagree); 8 single cells with one "
-    "bias each, the paper's 4 blocks of 2; cross-entropy, the paper's threshold .49; the paper's 100 nets"
+    "10⁴ symbols are without an error after their first 100, the paper's have 10⁵ or 10⁶ (our sources disagree); 8 "
+    "single cells with one bias each, the paper's 4 blocks of 2; cross-entropy, the paper's threshold .49; the paper's "
+    "100 nets"
 )
 TASK = "continual_reber(length=100, carried=1000000)"
 CELL = (

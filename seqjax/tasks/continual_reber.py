@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -30,10 +31,12 @@ class Windows(NamedTuple):
 
     said:  [N, T + 1] symbols
     nodes: [N, T + 1] the node of the grammar before each
+    asked: [N] whether what the window asks for counts
     """
 
     said: Array
     nodes: Array
+    asked: Array
 
 
 def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: int = 0) -> Task:
@@ -45,7 +48,8 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
 
     With `carried` symbols training reads one stream of so many, T at a time, and the state is handed on from each T
     to the next, which gradients do not cross; evaluation reads 10 others, of a hundredth as many each, side by side
-    where --eval_size=10. All runs, of whatever seed, read the same streams.
+    where --eval_size=10. Their first T symbols are read and do not count, as a fresh state is met but once in
+    training. All runs, of whatever seed, read the same streams.
 
     The loss is the cross-entropy of the symbol that comes; with outputs='sigmoid' the squared error of
     sigmoids, as in the paper.
@@ -66,8 +70,8 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")
-    if carried and not 100 * length < carried <= LONGEST:
-        raise UserError(f"carried={carried}; expected 0, or more than 100·length={100 * length} up to {LONGEST}")
+    if carried and not 200 * length < carried <= LONGEST:
+        raise UserError(f"carried={carried}; expected 0, or more than 200·length={200 * length} up to {LONGEST}")
     stream, how = chain(None), ANSWERS[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:
@@ -76,7 +80,7 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
 
     def batch(windows: Windows) -> Batch:
         said, nodes = windows.said.T, windows.nodes.T
-        return Batch(said[:-1], answers(said, nodes)[1:], jnp.ones(said[1:].shape))
+        return Batch(said[:-1], answers(said, nodes)[1:], jnp.where(windows.asked, jnp.ones(said[1:].shape), 0))
 
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.9999
@@ -92,16 +96,19 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
         tokens=True,
         criterion="every legal symbol most active at every step of 99.99 % of the streams",
         show=show,
-        examples=Examples(
-            _windows(0, 1, carried, length), _windows(1, TESTED, carried // 100, length), batch, streams=True
-        )
-        if carried
-        else None,
+        examples=_examples(carried, length, batch) if carried else None,
     )
+
+
+def _examples(symbols: int, length: int, batch: Callable[[Windows], Batch]) -> Examples:
+    train, test = _windows(0, 1, symbols, length), _windows(1, TESTED, symbols // 100, length)
+    first = np.arange(len(test.asked)) % (len(test.asked) // TESTED) == 0
+    return Examples(train, test._replace(asked=jnp.asarray(~first)), batch, streams=True)
 
 
 def _windows(number: int, streams: int, symbols: int, length: int) -> Windows:
     """So many streams of so many symbols, one after the other in windows; what is left over at an end is dropped."""
-    said, nodes = jax.jit(lambda key: walk(key, chain(None), symbols, streams))(jax.random.key(number))
+    both = jax.jit(lambda key: walk(key, chain(None), symbols, streams))(jax.random.key(number))
     starts = np.arange((symbols - 1) // length)[:, None] * length + np.arange(length + 1)
-    return Windows(*(jnp.asarray(np.asarray(leaf).T[:, starts].reshape(-1, length + 1)) for leaf in (said, nodes)))
+    said, nodes = (jnp.asarray(np.asarray(leaf).T[:, starts].reshape(-1, length + 1)) for leaf in both)
+    return Windows(said, nodes, jnp.ones(len(said), bool))
