@@ -21,7 +21,7 @@ def adding(length: int = 100, variant: Literal["urnn", "tcn", "hs97"] = "urnn") 
         'tcn': as 'urnn', but the two marks fall anywhere. (Bai, Kolter & Koltun 2018)
         'hs97': lengths from T to 1.1·T; numbers in U[-1, 1]; one mark among the first ten steps, one
             among the first T/2 - 1 that are left; the first and the last step carry the mark -1; a
-            number marked in the first step counts as 0; target 1/2 + (x1 + x2)/4.
+            number marked in the first step is 0; target 1/2 + (x1 + x2)/4.
             (Hochreiter & Schmidhuber 1997, experiment 4)
 
     Solved: in 'hs97', error below .04 on 99.5 % of the sequences and a mean squared error below .01
@@ -49,8 +49,8 @@ def adding(length: int = 100, variant: Literal["urnn", "tcn", "hs97"] = "urnn") 
         steps = jnp.arange(longest)[:, None]
         if variant == "hs97":
             x = jax.random.uniform(key_x, (longest, batch_size), minval=-1.0, maxval=1.0)
-            marked = mark(key_a, key_b, key_length, x, length)
-            target = 0.5 + jnp.sum(jnp.where(steps == 0, 0.0, x) * marked.marks, 0) / 4
+            marked = mark(key_a, key_b, key_length, x, length, neutral=0.0)
+            target = 0.5 + jnp.sum(marked.inputs[..., 0] * marked.marks, 0) / 4
             return Batch(marked.inputs, target[:, None], jnp.ones(batch_size), marked.lengths)
         x = jax.random.uniform(key_x, (longest, batch_size))
         if variant == "urnn":

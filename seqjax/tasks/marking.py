@@ -21,16 +21,18 @@ class Marked(NamedTuple):
     lengths: Array  # [B]
 
 
-def mark(key_first: Array, key_second: Array, key_length: Array, x: Array, length: int) -> Marked:
+def mark(key_first: Array, key_second: Array, key_length: Array, x: Array, length: int, neutral: float) -> Marked:
     """Mark one of the first ten steps, and one of the first T/2 - 1 that are left.
 
     Lengths are drawn from T to 1.1·T. The first and the last step carry the mark -1, unless the
-    first is one of the two; other steps carry 0. (Hochreiter & Schmidhuber 1997, experiments 4 and 5)
+    first is one of the two; other steps carry 0. The number of a first step that is marked is set to
+    `neutral`. (Hochreiter & Schmidhuber 1997, experiments 4 and 5)
 
     Args:
         key_first, key_second, key_length: keys of the three draws.
         x: the numbers [T + T // 10, B].
         length: T, at least SHORTEST.
+        neutral: 0 for sums, 1 for products.
     """
     longest, batch_size = x.shape
     steps = jnp.arange(longest)[:, None]
@@ -40,6 +42,7 @@ def mark(key_first: Array, key_second: Array, key_length: Array, x: Array, lengt
     marks = ((steps == first) | (steps == second)).astype(x.dtype)
     lengths = jax.random.randint(key_length, (batch_size,), length, longest + 1)
     ends = (steps == 0) | (steps == lengths - 1)
+    x = jnp.where((steps == 0) & (marks == 1), neutral, x)
     inputs = jnp.stack([x, jnp.where(ends & (marks == 0), -1.0, marks)], -1)
     return Marked(jnp.where((steps < lengths)[..., None], inputs, 0.0), marks, lengths)
 

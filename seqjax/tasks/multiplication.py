@@ -15,7 +15,7 @@ def multiplication(length: int = 100) -> Task:
 
     Lengths from T to 1.1·T; numbers in U[0, 1]; one mark among the first ten steps, one among the
     first T/2 - 1 that are left; the first and the last step carry the mark -1; a number marked in the
-    first step counts as 1; target x1·x2. (Hochreiter & Schmidhuber 1997, experiment 5)
+    first step is 1; target x1·x2. (Hochreiter & Schmidhuber 1997, experiment 5)
 
     Baseline: the variance of the target. Of a product of two U[0, 1] mean and mean square are 1/4 and
     1/9, of a single one 1/2 and 1/3; with q, the chance that the first step is marked, it is
@@ -36,9 +36,8 @@ def multiplication(length: int = 100) -> Task:
     def sample(key: Array, batch_size: int) -> Batch:
         key_x, *keys = jax.random.split(key, 4)
         x = jax.random.uniform(key_x, (length + length // 10, batch_size))
-        marked = mark(*keys, x, length)
-        counted = x.at[0].set(1.0)
-        target = jnp.prod(jnp.where(marked.marks == 1, counted, 1.0), 0)
+        marked = mark(*keys, x, length, neutral=1.0)
+        target = jnp.prod(jnp.where(marked.marks == 1, marked.inputs[..., 0], 1.0), 0)
         return Batch(marked.inputs, target[:, None], jnp.ones(batch_size), marked.lengths)
 
     def score(outputs: Array, batch: Batch) -> Array:
