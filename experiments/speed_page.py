@@ -16,7 +16,7 @@ from seqjax.report.figures import MARKERS, PALETTE, canvas, png
 
 BEGIN, END = "<!-- generated from results/speed: begin -->", "<!-- generated from results/speed: end -->"
 FIGURE = "speed_growth.png"
-SHOWN = {"forward": "forward", "gradient": "gradient", "step": "step", "steps": "one of 4 steps"}
+SHOWN = {"forward": "forward", "gradient": "gradient", "step": "step", "steps": speed_bars.IN_A_PROGRAM}
 NO_GPU = (
     "**No number here is from a GPU**: no GPU was at hand. The strategies `cudnn` and `pallas`, FlashRNN beside them, "
     "bfloat16 products, and every bar of speed that names an H100 are unmeasured, and nothing is claimed of them."
