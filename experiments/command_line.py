@@ -55,6 +55,7 @@ CONFIG_FLAGS = {
     "probe_size": (flags.DEFINE_integer, BESIDE + "sequences in its batch"),
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
     "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
+    "stop_when_decided": (flags.DEFINE_boolean, BESIDE + "all runs when the best learning rate is known"),
 }
 
 

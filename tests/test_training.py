@@ -12,7 +12,7 @@ from seqjax.training import prepare, train
 from seqjax.training.config import build_task
 from seqjax.training.optimizer import make_optimizer
 from seqjax.training.preparing import initialize
-from seqjax.training.state import NEVER
+from seqjax.training.state import NEVER, decided
 from seqjax.training.stream import train_batch
 from seqjax.training.telling import description
 from seqjax.types import UserError
@@ -167,3 +167,32 @@ def test_a_wrong_setting_is_one_line(change, words):
     with pytest.raises(UserError) as caught:
         prepare(SMALL._replace(**change))
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("solved_at", "diverged_at", "done", "known"),
+    [
+        ([[5, 5], [NEVER, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 5, True),
+        ([[5, NEVER], [NEVER, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 9, False),
+        ([[1, 9], [2, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 9, True),  # at best 2 and 10, which is 6 > 5
+        ([[3, 9], [1, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 9, False),  # at best 1 and 10, which is 5.5 < 6
+        ([[3, 9], [1, NEVER]], [[NEVER, NEVER], [NEVER, 4]], 9, True),  # but diverged
+        ([[9, 9], [3, 9], [4, NEVER]], [[NEVER, NEVER]] * 3, 9, True),  # 7 against 6 of the second
+        ([[NEVER, NEVER], [NEVER, NEVER]], [[4, 4], [NEVER, 4]], 9, False),
+    ],
+)
+def test_a_grid_is_decided_once_no_other_rate_can_be_the_best(solved_at, diverged_at, done, known):
+    assert decided(np.array(solved_at), np.array(diverged_at), done) is known
+
+
+def test_a_decided_grid_ends_and_tells_the_same_of_its_best_rate(tmp_path):
+    """At 1e-6 nothing is learned: with stop_when_decided those runs end with the last of the best rate's."""
+    config = SMALL._replace(task="parity(length=2)", learning_rates=(1e-6, 3e-2))
+    config = config._replace(steps=400, eval_every=20, eval_size=100)
+    whole, early = (
+        train(prepare(config._replace(stop_when_decided=stop)), tmp_path / str(stop), command="test")["runs"]
+        for stop in (False, True)
+    )
+    assert whole[2:] == early[2:]
+    last = max(run["solved_at"] for run in early[2:])
+    assert [run["steps"] for run in early[:2]] == [last, last] and [run["steps"] for run in whole[:2]] == [400, 400]

@@ -11,6 +11,7 @@ SETTINGS = {
     "seeds": 5,
     "steps": 20_000,
     "eval_every": 500,
+    "stop_when_decided": True,
     "probe_every": 5000,
 }
 CPU = {"steps": 4000}

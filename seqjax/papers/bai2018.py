@@ -4,6 +4,7 @@ from seqjax.papers.row import Paper, Row
 
 SETTINGS = {"optimizer": "adam", "learning_rates": (5e-4, 1e-3, 2e-3, 4e-3), "seeds": 5, "eval_every": 500}
 ADDING = SETTINGS | {"steps": 50_000, "batch_size": 32, "clip_norm": 5.0, "probe_every": 10_000}
+ADDING |= {"stop_when_decided": True}
 MUSIC = SETTINGS | {"steps": 3000, "batch_size": 8, "clip_norm": 0.4, "eval_every": 100, "eval_size": 80}
 MUSIC |= {"stop_when_solved": False, "probe_every": 3000, "learning_rates": (1e-3, 3e-3, 1e-2)}
 PIXELS = SETTINGS | {"steps": 20_000, "batch_size": 64, "clip_norm": 1.0, "optimizer": "rmsprop(decay=0.9)"}

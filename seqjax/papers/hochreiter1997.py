@@ -6,6 +6,7 @@ from seqjax.spec import Spec
 UNIFORM = "recurrent_init='uniform', recurrent_scale={scale}, input_init='uniform', input_scale={scale}"
 LSTM = "lstm(hidden={hidden}, {forms}forget_gate=False, input_activation='hs97_g', output_activation='hs97_h', "
 ONLINE = {"optimizer": "sgd", "batch_size": 1, "clip_norm": None, "seeds": 10, "eval_every": 500, "eval_size": 1000}
+ONLINE |= {"stop_when_decided": True}
 OURS = (
     "gradients are full, the paper's truncated at the cell's borders; weights change after each sequence; cells are "
     "single, where the paper's blocks of two share their gates; "

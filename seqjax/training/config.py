@@ -56,6 +56,7 @@ class Config(NamedTuple):
     probe_size: int = 32
     checkpoint_every: int = 500
     stop_when_solved: bool = True
+    stop_when_decided: bool = False
 
     @property
     def runs(self) -> list[dict[str, float]]:

@@ -13,12 +13,13 @@ import numpy as np
 
 from seqjax.training import processes, record
 from seqjax.training.checkpoint import Checkpoints
+from seqjax.training.config import Config
 from seqjax.training.layout import Layout
 from seqjax.training.lock import hold
 from seqjax.training.preparing import Prepared, initialize
 from seqjax.training.record import NoRecords, Records
 from seqjax.training.signals import Preempted
-from seqjax.training.state import RunState, to_keep
+from seqjax.training.state import RunState, decided, to_keep
 from seqjax.training.telling import description, in_words, measured_lines, outcomes, probed_lines
 from seqjax.types import PyTree
 
@@ -110,7 +111,7 @@ def _train(
     stack.callback(files.close)
     state, data = layout.put(state), layout.put(program.data, shared=True)
     ends = _ends(state, layout)
-    going = ends.going(config.stop_when_solved)
+    going = _going(config, ends, layout)
     if done == 0:
         files.write_gradients(probed_lines(program.probe, state, data, layout, going))
     while done < config.steps and going.any():
@@ -123,7 +124,7 @@ def _train(
         lines = measured_lines(measured, done, layout, going)
         files.write_metrics(lines)
         ends = _ends(state, layout)
-        going = ends.going(config.stop_when_solved)
+        going = _going(config, ends, layout)
         if _passes(config.probe_every, done, steps):
             files.write_gradients(probed_lines(program.probe, state, data, layout, going))
         if _passes(config.checkpoint_every, done, steps) and going.any():
@@ -141,11 +142,26 @@ def _ends(state: RunState, layout: Layout) -> RunState:
     return layout.get(state.replace(params=(), opt_state=(), carry=()))
 
 
+def _going(config: Config, ends: RunState, layout: Layout) -> np.ndarray:
+    """For each place, whether its run is still to be trained."""
+    going = ends.going(config.stop_when_solved)
+    if not config.stop_when_decided:
+        return going
+    grid = len(config.learning_rates), config.seeds
+    solved_at, diverged_at = (each[_order(layout)].reshape(grid) for each in (ends.solved_at, ends.diverged_at))
+    return going & ~decided(solved_at, diverged_at, int(ends.step.max()))
+
+
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
     """The runs in their own order, which does not depend on the layout."""
-    order = np.argsort(layout.slots, kind="stable")[np.sum(layout.slots < 0) :]
+    order = _order(layout)
     runs = jax.tree.map(lambda leaf: leaf[order], layout.get(state))
     return {"runs": to_keep(runs), "seconds": np.float64(seconds)}
+
+
+def _order(layout: Layout) -> np.ndarray:
+    """The places in the order of their runs, without those that only fill up."""
+    return np.argsort(layout.slots, kind="stable")[np.sum(layout.slots < 0) :]
 
 
 def _placed(runs: RunState, layout: Layout) -> RunState:

@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from seqjax.types import Array, PyTree
@@ -61,3 +62,16 @@ def blank(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
     never = jnp.asarray(NEVER, jnp.int32)
     key = jax.random.key_data(jax.random.key(seed))
     return RunState((), (), key, learning_rate, jnp.zeros((), jnp.int32), never, never, enabled)
+
+
+def decided(solved_at: np.ndarray, diverged_at: np.ndarray, done: int) -> bool:
+    """Whether the best learning rate is known: all its seeds have solved the task, and no other can come before it.
+
+    Of two rates at which all seeds solve the task, the one of the lower median of steps is the better. At a
+    rate that still can solve it with all seeds, those that have not are taken to do so one step from now.
+
+    solved_at, diverged_at: [learning rates, seeds]; done: the steps made
+    """
+    solved, lost = (solved_at != NEVER).all(1), (diverged_at != NEVER).any(1)
+    earliest = np.median(np.where(solved_at == NEVER, done + 1, solved_at), 1)
+    return bool(solved.any() and (earliest[~solved & ~lost] > earliest[solved].min()).all())
