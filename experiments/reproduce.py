@@ -26,7 +26,7 @@ from rich.table import Table
 
 from experiments import backend, command_line
 from seqjax import UserError, papers
-from seqjax.papers.row import Paper, Row
+from seqjax.papers.row import DATA_SETS, Paper, Row
 from seqjax.report import load
 from seqjax.report.reproduction import read_results, render, result
 from seqjax.report.verdicts import measured, verdict
@@ -44,7 +44,7 @@ flags.DEFINE_boolean("list", False, "show papers and rows, and stop", flag_value
 flags.DEFINE_string("paper", None, "a file of seqjax/papers; all if left out", flag_values=FLAGS)
 flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
-flags.DEFINE_string("data", "../shared/data", "folder of the data sets that rows name as DATA/...", flag_values=FLAGS)
+command_line.define_data_sets(FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
@@ -65,8 +65,9 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         return
     if not values.render:
         command = command_line.command("reproduce", argv)
-        for name, row in chosen:
-            run_row(name, row, values, command, results)
+        lacking = [(name, row) for name, row in chosen if not run_row(name, row, values, command, results)]
+        if lacking:
+            _tell_others(known, {name for name, _ in lacking}, values)
     page = Path(values.results).parent / "RESULTS.md"
     try:
         page.write_text(render(known, results), encoding="utf-8")
@@ -92,8 +93,8 @@ def choose(known: dict[str, Paper], paper: str | None, pattern: str) -> list[tup
     return found
 
 
-def config_of(row: Row, budget: str, data: str, seeds: int | None) -> Config:
-    """The Config of a row at a budget."""
+def config_of(row: Row, budget: str, place: str | None = None, seeds: int | None = None) -> Config:
+    """The Config of a row at a budget, with the place of its data set."""
     settings: dict[str, Any] = dict(row.settings)
     if budget != "full":
         settings |= row.cpu
@@ -101,13 +102,34 @@ def config_of(row: Row, budget: str, data: str, seeds: int | None) -> Config:
         settings |= SMOKE | {"learning_rates": row.settings["learning_rates"][:1]}
     if seeds is not None:
         settings["seeds"] = seeds
-    return Config(cell=row.cell, task=row.task.replace("DATA", data), **settings)
+    return Config(cell=row.cell, task=row.task_on(place), **settings)
 
 
-def missing(row: Row, data: str) -> str | None:
-    """Why the row cannot be run here: its data are not at hand; else None."""
-    where = row.data and Path(row.data.replace("DATA", data))
-    return f"data not at hand: {where}" if where and not where.exists() else None
+def place_of(row: Row, values: flags.FlagValues) -> str | None:
+    """Where a row's data set is: where --data_set says, or else under --data; None of a row without one."""
+    own = {}
+    for given in values.data_set:
+        name, equals, place = given.partition("=")
+        if not equals or name not in DATA_SETS:
+            hint = did_you_mean(name, list(DATA_SETS))
+            raise UserError(f"--data_set={given!r}{hint}expected NAME=PLACE; names: {', '.join(DATA_SETS)}")
+        own[name] = place
+    return row.data_set and own.get(row.data_set, f"{values.data}/{row.data_set}")
+
+
+def missing(row: Row, values: flags.FlagValues) -> str | None:
+    """Why the row cannot be run here: its data are not at hand; else None. What --data_set names may be on the hub."""
+    place = place_of(row, values)
+    if place is None or Path(place).exists() or f"{row.data_set}={place}" in values.data_set:
+        return None
+    return f"data not at hand: {place}"
+
+
+def _tell_others(known: dict[str, Paper], names: set[str], values: flags.FlagValues) -> None:
+    """The rows of these papers that can be run without the data that are not at hand."""
+    rows = [row for name in sorted(names) for row in known[name].rows]
+    others = [row.name for row in rows if missing(row, values) is None]
+    print(f"rows of {', '.join(sorted(names))} that run without: {', '.join(others) or 'none'}", file=sys.stderr)
 
 
 def directory_of(name: str, row: Row, values: flags.FlagValues) -> Path:
@@ -117,11 +139,12 @@ def directory_of(name: str, row: Row, values: flags.FlagValues) -> Path:
 
 def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results: Path) -> bool:
     """Train a row, or go on with it, and keep its result; False where its data are not at hand."""
-    why = missing(row, values.data)
+    why = missing(row, values)
     if why:
-        print(f"{name}/{row.name}: {why}; --data=FOLDER names another place", file=sys.stderr)
+        remedy = f"--data_set={row.data_set}=PLACE names another folder, or what it is called on the hub"
+        print(f"{name}/{row.name}: {why}; {remedy}; it is {DATA_SETS[row.data_set]}", file=sys.stderr)
         return False
-    config = config_of(row, values.budget, values.data, values.seeds)
+    config = config_of(row, values.budget, place_of(row, values), values.seeds)
     directory = directory_of(name, row, values)
     prepared = prepare(config, values.mesh)
     with heeded(config.eval_every) as stopping, command_line.progress_bar(config.steps) as show:
@@ -161,8 +184,8 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
     with command_line.progress_bar(len(chosen), "row") as show:
         for number, (name, row) in enumerate(chosen):
             show(number, f"{name}/{row.name}", "")
-            why = missing(row, values.data)
-            cost = why or _words(estimate(config_of(row, values.budget, values.data, values.seeds), rate))
+            config = config_of(row, values.budget, place_of(row, values), values.seeds)
+            cost = missing(row, values) or _words(estimate(config, rate))
             have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
             published = "-" if row.published is None else f"{row.published:g} [{row.source}]"
             table.add_row(name, row.name, published, cost, have or "-")

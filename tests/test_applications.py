@@ -36,6 +36,7 @@ ROWS = (
 def here(tmp_path, monkeypatch):
     """A folder of data, of which one set is missing, and the registry of three small rows."""
     monkeypatch.setattr(reproduce, "registry", lambda: {"applications": Paper("Applications", ROWS)})
+    monkeypatch.setitem(reproduce.DATA_SETS, "no.txt", "nowhere")
     monkeypatch.setattr(applications, "PAGE", tmp_path / "applications.md")
     (tmp_path / "data" / "moves").mkdir(parents=True)
     lines = [json.dumps({"x": [[n], [2 * n]], "label": n % 2}) + "\n" for n in range(6)]

