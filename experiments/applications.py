@@ -27,7 +27,7 @@ from seqjax.training.record import read_json
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("rows", "*", "names of applications, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (does it run), cpu (a fifth of the steps) or full", flag_values=FLAGS)
-command_line.define_data_sets(FLAGS)
+reproduce.define_data_sets(FLAGS)
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/applications", "folder of the run directories and report.html", flag_values=FLAGS)
 flags.DEFINE_boolean("page", False, "only make docs/applications.md from the records", flag_values=FLAGS)

@@ -89,14 +89,6 @@ def define_mesh(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer("peer_timeout", 100, BESIDE + "s", flag_values=flag_values)
 
 
-def define_data_sets(flag_values: flags.FlagValues) -> None:
-    """Define --data and --data_set."""
-    words = "folder of the data sets that rows name as DATA/..."
-    flags.DEFINE_string("data", "../shared/data", words, flag_values=flag_values)
-    words = "NAME=PLACE, of one of them: another folder, or its name on the hub; may be given again"
-    flags.DEFINE_multi_string("data_set", [], words, flag_values=flag_values)
-
-
 def config_from(flag_values: flags.FlagValues, **settings: object) -> Config:
     """The Config that the flags and the settings given describe."""
     fields = {name: flag_values[name].value for name in CONFIG_FLAGS if name in flag_values} | settings

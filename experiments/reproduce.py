@@ -40,11 +40,21 @@ FLAGS = flags.FlagValues()
 BUDGETS = ("smoke", "cpu", "full")
 SMOKE = {"steps": 20, "seeds": 1, "eval_every": 10, "eval_size": 16, "probe_every": 20, "checkpoint_every": 20}
 SECONDS_A_STEP = 8e-6  # of a small cell's time step, forward and back, whatever its size
+
+
+def define_data_sets(flag_values: flags.FlagValues) -> None:
+    """Define --data and --data_set."""
+    words = "folder of the data sets that rows name as DATA/..."
+    flags.DEFINE_string("data", "../shared/data", words, flag_values=flag_values)
+    words = "NAME=PLACE: one of them is in another folder, or on the hub by that name"
+    flags.DEFINE_multi_string("data_set", [], words, flag_values=flag_values)
+
+
+define_data_sets(FLAGS)
 flags.DEFINE_boolean("list", False, "show papers and rows, and stop", flag_values=FLAGS)
 flags.DEFINE_string("paper", None, "a file of seqjax/papers; all if left out", flag_values=FLAGS)
 flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
-command_line.define_data_sets(FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
@@ -142,7 +152,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     why = missing(row, values)
     if why:
         remedy = f"--data_set={row.data_set}=PLACE names another folder, or what it is called on the hub"
-        print(f"{name}/{row.name}: {why}; {remedy}; it is {DATA_SETS[row.data_set]}", file=sys.stderr)
+        print(f"{name}/{row.name}: {why}; {remedy}; what it is: {DATA_SETS[row.data_set]}", file=sys.stderr)
         return False
     config = config_of(row, values.budget, place_of(row, values), values.seeds)
     directory = directory_of(name, row, values)

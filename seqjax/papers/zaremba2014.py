@@ -10,7 +10,7 @@ PAPER = Paper(
     "Zaremba, Sutskever & Vinyals 2014, Recurrent Neural Network Regularization",
     (
         Row(
-            "small",
+            "ptb-word-small",
             "lstm(hidden=200, forget_bias=0.0, recurrent_init='uniform', recurrent_scale=0.1, input_init='uniform', "
             "input_scale=0.1)",
             "penn_treebank(data='DATA/penn_treebank', window=20)",
