@@ -128,6 +128,12 @@ def test_a_stream_that_is_carried_is_one_walk_in_windows():
     for carried in (-1, 1000, 10**9):
         with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 200·length=1000"):
             continual_reber(5, carried=carried)
+    longer = continual_reber(5, carried=1117, tested=21).examples
+    assert len(longer.test.said) == 40 and np.asarray(longer.test.asked).reshape(10, 4).sum(1).tolist() == [3] * 10
+    np.testing.assert_array_equal(longer.train.said, task.examples.train.said)
+    for given in ({"carried": 1117, "tested": 10}, {"carried": 1117, "tested": 10**7}, {"tested": 21}):
+        with pytest.raises(UserError, match=f"tested={given['tested']}; expected 0, or beside carried more than 2"):
+            continual_reber(5, **given)
 
 
 def test_strings_that_are_bounded_are_those_that_would_have_been_drawn():

@@ -12,16 +12,17 @@ SETTINGS = {
     "eval_every": 1000,
     "eval_size": 10,
     "probe_every": 30_000,
-    "checkpoint_every": 30_000,
+    "checkpoint_every": 5000,
+    "stop_when_decided": True,
 }
 KNOWN = (
     "one stream of 10⁶ symbols, read 100 at a time with the state carried on and weights changed after each 100, where "
     "the paper's nets change them at each symbol and begin a stream anew after an error; solved where 10 streams of "
-    "10⁴ symbols are without an error after their first 100, the paper's have 10⁵ or 10⁶ (our sources disagree); 8 "
+    "10⁵ symbols are without an error after their first 100 (our sources disagree on 10⁵ or 10⁶ in the paper); 8 "
     "single cells with one bias each, the paper's 4 blocks of 2; cross-entropy, the paper's threshold .49; the paper's "
     "100 nets"
 )
-TASK = "continual_reber(length=100, carried=1000000)"
+TASK = "continual_reber(length=100, carried=1000000, tested=100000)"
 CELL = (
     "lstm(hidden=8, {forms}input_bias=-1.0, output_bias=-1.0, recurrent_init='uniform', recurrent_scale=0.2, "
     "input_init='uniform', input_scale=0.2)"
@@ -50,9 +51,7 @@ PAPER = Paper(
             0.0,
             "L2",
             SETTINGS,
-            known=KNOWN
-            + "; some seeds hold out for 10⁴ symbols without a forget gate and need ten times as many to learn "
-            "it; whether for the paper's 10⁵ was not tried",
+            known=KNOWN + "; where streams of 10⁴ symbols were tested, 8 of 20 seeds solved it without a forget gate",
         ),
     ),
 )

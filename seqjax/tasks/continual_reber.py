@@ -39,7 +39,7 @@ class Windows(NamedTuple):
     asked: Array
 
 
-def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: int = 0) -> Task:
+def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: int = 0, tested: int = 0) -> Task:
     """A stream of embedded Reber strings; at every step the next symbol is asked for.
 
     The E of one string is followed by the B of the next, and the network is not reset in between. A
@@ -47,7 +47,7 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
     2000, section 4; the grammar is that of `embedded_reber`)
 
     With `carried` symbols training reads one stream of so many, T at a time, and the state is handed on from each T
-    to the next, which gradients do not cross; evaluation reads 10 others, of a hundredth as many each, side by side
+    to the next, which gradients do not cross; evaluation reads 10 others, of `tested` symbols each, side by side
     where --eval_size=10. Their first T symbols are read and do not count, as a fresh state is met but once in
     training. All runs, of whatever seed, read the same streams.
 
@@ -64,14 +64,18 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
         outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
         carried: symbols of the stream that training reads with its state carried on; 0: every sequence from a
             fresh state.
+        tested: symbols of each stream that evaluation reads then; 0: a hundredth of `carried`.
 
     Raises:
-        UserError: a length below 1; a stream that is too short to test on a hundredth of it.
+        UserError: a length below 1; streams to test on without one that is carried, or too short for two windows.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")
     if carried and not 200 * length < carried <= LONGEST:
         raise UserError(f"carried={carried}; expected 0, or more than 200·length={200 * length} up to {LONGEST}")
+    if tested and not (carried and 2 * length < tested <= LONGEST // TESTED):
+        wanted = f"0, or beside carried more than 2·length={2 * length} up to {LONGEST // TESTED}"
+        raise UserError(f"tested={tested}; expected {wanted}")
     stream, how = chain(None), ANSWERS[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:
@@ -96,12 +100,12 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
         tokens=True,
         criterion="every legal symbol most active at every step of 99.99 % of the streams",
         show=show,
-        examples=_examples(carried, length, batch) if carried else None,
+        examples=_examples(carried, tested or carried // 100, length, batch) if carried else None,
     )
 
 
-def _examples(symbols: int, length: int, batch: Callable[[Windows], Batch]) -> Examples:
-    train, test = _windows(0, 1, symbols, length), _windows(1, TESTED, symbols // 100, length)
+def _examples(symbols: int, tested: int, length: int, batch: Callable[[Windows], Batch]) -> Examples:
+    train, test = _windows(0, 1, symbols, length), _windows(1, TESTED, tested, length)
     first = np.arange(len(test.asked)) % (len(test.asked) // TESTED) == 0
     return Examples(train, test._replace(asked=jnp.asarray(~first)), batch, streams=True)
 
