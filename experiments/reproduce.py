@@ -27,9 +27,11 @@ from rich.table import Table
 from experiments import backend, command_line
 from seqjax import UserError, papers
 from seqjax.papers.row import DATA_SETS, Paper, Row
-from seqjax.report import load
+from seqjax.report import load, write_report
+from seqjax.report.page import write_whole
+from seqjax.report.ratios import ratios
 from seqjax.report.reproduction import read_results, render, result
-from seqjax.report.verdicts import measured, verdict
+from seqjax.report.verdicts import interval, measured, verdict
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, train
 from seqjax.training.prediction import answers, graded, restore
@@ -80,6 +82,9 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
             _tell_others(known, {name for name, _ in lacking}, values)
     page = Path(values.results).parent / "RESULTS.md"
     try:
+        figure = ratios(known, read_results(results)[0])
+        if figure is not None:
+            write_whole(results / f"{figure.name}.png", figure.png)
         page.write_text(render(known, results), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
@@ -176,7 +181,8 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     write_json(results / name / f"{row.name}.{values.budget}.json", found)
     at_best = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
     value = measured(row, at_best, config.batch_size)
-    print(f"{name}/{row.name}: published {row.published}, measured {value.value}: {verdict(row, value, values.budget)}")
+    words = f"published {row.published}, measured {interval(value)}: {verdict(row, value, values.budget)}"
+    print(f"{name}/{row.name}: {words}; its pictures: {write_report(directory)}")
     return True
 
 

@@ -8,8 +8,10 @@ import pytest
 from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce
-from seqjax.papers.row import DATA_SETS, MEASURES, SOURCES, Row
+from seqjax.papers.row import DATA_SETS, MEASURES, SOURCES, Paper, Row
+from seqjax.report import ratios
 from seqjax.report.reproduction import render
+from seqjax.report.tables import short
 from seqjax.report.verdicts import Measured, measured, verdict
 from seqjax.spec import Spec, parse
 from seqjax.training import Config
@@ -107,7 +109,9 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     flags = ["--paper=hochreiter1997", "--rows=embedded-reber-rnn", "--budget=smoke"]
     flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}", "--mesh=map"]
     assert reproduce.main(flags) == 0
-    assert "no verdict (smoke)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    report = tmp_path / "runs/hochreiter1997/embedded-reber-rnn-smoke/report.html"
+    assert f"no verdict (smoke); its pictures: {report}" in out and report.exists()
     path = tmp_path / "results/papers/hochreiter1997/embedded-reber-rnn.smoke.json"
     kept = json.loads(path.read_text())
     assert kept["config"]["steps"] == 20 and len(kept["runs"]) == 1 and kept["environment"]["versions"]["jax"]
@@ -163,8 +167,23 @@ def test_the_penn_treebank_rows_read_a_persons_own_files(tmp_path, capsys):
     assert reproduce.main(flags) == 0
     (kept,) = (tmp_path / "results").rglob("*.json")
     loss = json.loads(kept.read_text())["runs"][0]["loss"]
-    assert f"published 114.5, measured {math.exp(loss)}: no verdict (smoke)" in capsys.readouterr().out
+    assert f"published 114.5, measured {short(math.exp(loss))}: no verdict (smoke)" in capsys.readouterr().out
     assert 0 < loss < math.log(9)
+
+
+def test_the_picture_shows_the_rows_that_have_both_numbers():
+    """At the largest budget that was run; not one whose published number is zero, or whose seeds gave none."""
+    runs = [run(solved_at=50, loss=0.5) | {"learning_rate": 1.0}, run(loss=2.0) | {"learning_rate": 1.0}]
+    kept = {"best_learning_rate": 1.0, "config": {"batch_size": 1}, "runs": runs}
+    rows = [row(), row(published=0.0)._replace(name="zero"), row(published=None)._replace(name="none")]
+    rows += [row("sequences", 100.0)._replace(name="counted"), row()._replace(name="not_run")]
+    papers = {"p": Paper("P", tuple(rows))}
+    results = {("p", each.name, "cpu"): kept for each in rows[:-1]} | {("p", "r", "full"): kept}
+    lines = [ratios.line_of("p", each, results) for each in rows]
+    assert [line and (line.row.name, line.budget, line.words.split(":")[0]) for line in lines] == [
+        *(("r", "full", "reproduced"), None, None, ("counted", "cpu", "unclear"), None),
+    ]
+    assert ratios.ratios(papers, results).png.startswith(b"\x89PNG") and ratios.ratios(papers, {}) is None
 
 
 def test_results_are_what_the_records_say():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.papers.row import MEASURES, NOTHING, SOURCES, Paper, Row
+from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
 from seqjax.report.verdicts import interval, measured, verdict
@@ -89,7 +90,7 @@ HEADINGS = (
 
 
 def render(papers: Mapping[str, Paper], directory: Path) -> str:
-    """RESULTS.md: every row of the registry, with what the records in a directory say."""
+    """RESULTS.md: every row of the registry, with what the records in a directory say, and the picture there."""
     results, bad = read_results(directory)
     parts = [
         "# Reported and measured",
@@ -100,6 +101,9 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         "Sources: " + "; ".join(f"[{mark}] {words}" for mark, words in SOURCES.items()) + ".",
         "",
     ]
+    picture = directory / "ratios.png"
+    if picture.exists():
+        parts += [f"![{TITLE}]({picture.relative_to(directory.parents[1]).as_posix()})", "", EXPLANATION, ""]
     known = {(name, row.name) for name, paper in papers.items() for row in paper.rows}
     for name, paper in papers.items():
         rows = [line for row in paper.rows for line in _lines(name, row, results)]

@@ -1,0 +1,96 @@
+"""The picture of RESULTS.md: every measured number over the published one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from seqjax.papers.row import LESS_IS_BETTER, Paper, Row
+from seqjax.report.figures import PALETTE, Figure, canvas, legend_above, line, png
+from seqjax.report.verdicts import Measured, measured, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLE = "Measured over published"
+EXPLANATION = (
+    "Every row with both numbers, at the largest budget that was run: the median over seeds and its 95 % interval, "
+    "divided by the published number. Left of 1 is better where less is better; a row of which more is better is "
+    "marked ↑. An arrow leads to seeds that never solve the task. Rows whose published number is zero are left out."
+)
+COLOURS = {"reproduced": PALETTE[2], "better": PALETTE[0], "not reproduced": PALETTE[1], "unclear": "#777777"}
+
+
+class Line(NamedTuple):
+    """One row that has both numbers."""
+
+    paper: str
+    row: Row
+    budget: str
+    found: Measured
+    words: str
+
+
+def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], dict[str, Any]]) -> Figure | None:
+    """Measured over published of every row that has both, at the largest budget that was run; None if none has.
+
+    results: as `read_results` gives them
+    """
+    lines = [each for name, paper in papers.items() for row in paper.rows if (each := line_of(name, row, results))]
+    if not lines:
+        return None
+    with canvas(9, 1.2 + 0.27 * len(lines)) as figure:
+        ax = figure.subplots()
+        ax.set_xscale("log")
+        finite = [value / each.row.published for each in lines for value in each.found if value and value < math.inf]
+        low, high = min(0.5, *finite) / 1.3, max(2, *finite) * 1.3
+        for place, each in enumerate(lines):
+            _draw(ax, place, each, high)
+        ax.axvline(1, color="black", linewidth=1)
+        ax.set_xlim(low, high)
+        ax.set_ylim(len(lines) - 0.5, -0.5)
+        ax.set_yticks(range(len(lines)), [_label(each) for each in lines], fontsize=8.5)
+        ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.set_xlabel("measured / published")
+        handles = [line(words, color=colour, marker="o", linestyle="none") for words, colour in COLOURS.items()]
+        handles += [line("within the row's tolerance", color="#cccccc", linewidth=6)]
+        legend_above(figure, handles)
+        return Figure(
+            "ratios",
+            TITLE,
+            EXPLANATION,
+            png(figure),
+        )
+
+
+def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> Line | None:
+    """What is drawn of a row; None where a number is missing, or the published one is zero."""
+    budget = next((each for each in ("full", "cpu") if (paper, row.name, each) in results), None)
+    if budget is None or not row.published:
+        return None
+    found = results[paper, row.name, budget]
+    runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
+    value = measured(row, runs, found["config"]["batch_size"])
+    return None if value.value is None else Line(paper, row, budget, value, verdict(row, value, budget))
+
+
+def _draw(ax: Axes, place: int, each: Line, edge: float) -> None:
+    row, colour = each.row, next(colour for words, colour in COLOURS.items() if each.words.startswith(words))
+    ax.plot([1 - row.tolerance, 1 + row.tolerance], [place, place], color="#cccccc", linewidth=6, zorder=1)
+    low, middle, high = (
+        min(value / row.published, edge) for value in (each.found.low, each.found.value, each.found.high)
+    )
+    ax.plot([low, high], [place, place], color=colour, linewidth=1.6)
+    for value in (middle, high):
+        if value == edge:
+            ax.plot([edge / 1.06], [place], marker=">", color=colour, markersize=7)
+    if middle < edge:
+        ax.plot([middle], [place], marker="o", color=colour, markersize=5.5)
+
+
+def _label(each: Line) -> str:
+    more = "" if each.row.measure in LESS_IS_BETTER else " ↑"
+    return f"{each.paper}  {each.row.name}{more}" + (" (cut budget)" if each.budget == "cpu" and each.row.cpu else "")
