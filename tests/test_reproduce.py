@@ -12,7 +12,7 @@ from seqjax.papers.row import DATA_SETS, MEASURES, SOURCES, Paper, Row
 from seqjax.report import ratios
 from seqjax.report.reproduction import render
 from seqjax.report.tables import short
-from seqjax.report.verdicts import Measured, measured, verdict
+from seqjax.report.verdicts import Measured, changed, judged, measured, verdict
 from seqjax.spec import Spec, parse
 from seqjax.training import Config
 from seqjax.training.config import build, check
@@ -58,7 +58,8 @@ def test_names_are_unique():
 
 
 def row(measure="loss", published=1.0, **others):
-    return Row("r", "rnn", "adding", measure, published, "L", Config("rnn", "adding")._asdict(), **others)
+    settings = {name: value for name, value in Config("", "")._asdict().items() if name not in ("cell", "task")}
+    return Row("r", "rnn", "adding", measure, published, "L", settings, **others)
 
 
 def test_the_median_and_its_interval():
@@ -171,12 +172,33 @@ def test_the_penn_treebank_rows_read_a_persons_own_files(tmp_path, capsys):
     assert 0 < loss < math.log(9)
 
 
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        ({}, []),
+        ({"seeds": 7, "checkpoint_every": 1, "task": "pixel_images(data='else/where')"}, []),
+        ({"learning_rates": [1e-3]}, []),
+        ({"learning_rates": [1e-3, 2e-3], "cell": "gru"}, ["cell", "learning_rates"]),
+        ({"task": "pixel_images(order='row', data='else/where')"}, ["task"]),
+        ({"steps": 5000}, ["steps"]),
+    ],
+)
+def test_a_result_of_other_settings_than_the_rows_gives_no_verdict(settings, other):
+    wanted = row(cpu={"steps": 3})._replace(task="pixel_images(data='DATA/mnist')")
+    config = Config(wanted.cell, "pixel_images(data='here/mnist')", steps=3)._asdict() | settings
+    assert changed(wanted, "cpu", config) == other and changed(wanted, "smoke", config) == []
+    kept = {"best_learning_rate": 1.0, "config": config, "runs": [run() | {"learning_rate": 1.0}]}
+    words = f"unclear: the row has another {', '.join(other)} now" if other else "reproduced"
+    assert judged(wanted, "cpu", kept) == (Measured(1.0, 1.0, 1.0), words)
+    assert (changed(wanted, "full", config | {"steps": 5000}) == []) == (set(other) <= {"steps"})
+
+
 def test_the_picture_shows_the_rows_that_have_both_numbers():
     """At the largest budget that was run; not one whose published number is zero, or whose seeds gave none."""
     runs = [run(solved_at=50, loss=0.5) | {"learning_rate": 1.0}, run(loss=2.0) | {"learning_rate": 1.0}]
-    kept = {"best_learning_rate": 1.0, "config": {"batch_size": 1}, "runs": runs}
+    kept = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict(), "runs": runs}
     rows = [row(), row(published=0.0)._replace(name="zero"), row(published=None)._replace(name="none")]
-    rows += [row("sequences", 100.0)._replace(name="counted"), row()._replace(name="not_run")]
+    rows += [row("sequences", 2000.0)._replace(name="counted"), row()._replace(name="not_run")]
     papers = {"p": Paper("P", tuple(rows))}
     results = {("p", each.name, "cpu"): kept for each in rows[:-1]} | {("p", "r", "full"): kept}
     lines = [ratios.line_of("p", each, results) for each in rows]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.papers.row import LESS_IS_BETTER, Paper, Row
 from seqjax.report.figures import PALETTE, Figure, canvas, legend_above, line, png
-from seqjax.report.verdicts import Measured, measured, verdict
+from seqjax.report.verdicts import Measured, judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,10 +71,8 @@ def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[st
     budget = next((each for each in ("full", "cpu") if (paper, row.name, each) in results), None)
     if budget is None or not row.published:
         return None
-    found = results[paper, row.name, budget]
-    runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
-    value = measured(row, runs, found["config"]["batch_size"])
-    return None if value.value is None else Line(paper, row, budget, value, verdict(row, value, budget))
+    found, words = judged(row, budget, results[paper, row.name, budget])
+    return None if found.value is None else Line(paper, row, budget, found, words)
 
 
 def _draw(ax: Axes, place: int, each: Line, edge: float) -> None:

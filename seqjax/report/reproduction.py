@@ -11,7 +11,7 @@ from seqjax.papers.row import MEASURES, NOTHING, SOURCES, Paper, Row
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
-from seqjax.report.verdicts import interval, measured, verdict
+from seqjax.report.verdicts import interval, judged
 
 
 def result(
@@ -75,7 +75,7 @@ def _require_whole(content: dict[str, Any]) -> None:
     for value in (*numbers, *(value for value in perhaps if value is not None)):
         if not isinstance(value, (int, float)) or abs(value) > 1e300:
             raise ValueError(f"{value!r:.40} in the place of a number")
-    texts = [content[name] for name in ("paper", "row", "budget")] + [device["kind"]]
+    texts = [content[name] for name in ("paper", "row", "budget")] + [device["kind"], config["task"]]
     for value in (*texts, *(run["status"] for run in at_best)):
         if not isinstance(value, str):
             raise ValueError(f"{value!r:.40} in the place of a text")
@@ -131,8 +131,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
             continue
         config, device = found["config"], found["environment"]["device"]
         runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
-        value = measured(row, runs, config["batch_size"])
-        words = verdict(row, value, budget)
+        value, words = judged(row, budget, found)
         steps = spread(run["solved_at"] for run in runs)
         solved = sum(run["status"] == "solved" for run in runs)
         wall = found["wall_seconds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -96,6 +97,33 @@ def verdict(row: Row, found: Measured, budget: str) -> str:
     better = found.value < row.published if row.measure in LESS_IS_BETTER else found.value > row.published
     cut = " (with a smaller budget)" if budget == "cpu" and row.cpu else ""
     return ("better" if better else "not reproduced") + cut
+
+
+def judged(row: Row, budget: str, result: Mapping[str, Any]) -> tuple[Measured, str]:
+    """What a kept result measured, and the verdict on it: none if its settings are not the row's any more."""
+    runs = [run for run in result["runs"] if run["learning_rate"] == result["best_learning_rate"]]
+    found = measured(row, runs, result["config"]["batch_size"])
+    other = changed(row, budget, result["config"])
+    words = f"unclear: the row has another {', '.join(other)} now" if other else verdict(row, found, budget)
+    return found, words
+
+
+def changed(row: Row, budget: str, config: Mapping[str, Any]) -> list[str]:
+    """What decides a row's numbers and is not what a result was made with; a smoke budget decides none."""
+    if budget == "smoke":
+        return []
+    wanted = {"cell": row.cell} | dict(row.settings) | (dict(row.cpu) if budget == "cpu" else {})
+    names = [name for name in wanted if name not in DECIDES_NOTHING and name in config]
+    other = [name for name in names if _plain(wanted[name]) != _plain(config[name])]
+    elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", ".*")
+    return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
+
+
+DECIDES_NOTHING = ("probe_every", "checkpoint_every", "stop_when_decided", "seeds")  # how many seeds is shown
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def interval(found: Measured) -> str:
