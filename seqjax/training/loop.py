@@ -149,7 +149,7 @@ def _going(config: Config, ends: RunState, layout: Layout) -> np.ndarray:
         return going
     grid = len(config.learning_rates), config.seeds
     solved_at, diverged_at = (each[_order(layout)].reshape(grid) for each in (ends.solved_at, ends.diverged_at))
-    return going & ~decided(solved_at, diverged_at, int(ends.step.max()))
+    return going & (not decided(solved_at, diverged_at, int(ends.step.max())))
 
 
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
