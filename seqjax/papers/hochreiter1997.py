@@ -102,7 +102,7 @@ PAPER = Paper(
             tolerance=0.25,
             known=OURS + RATES + CLIPPED + "the paper's 10,504 weights are 101 · 101 from the inputs to the outputs, "
             "as here, and 3 · 101 of one cell that has no output gate, biases or recurrence, where ours has them; the "
-            "paper adds the cell once the error of the rest no longer falls (its section 4 [M]), ours is there at once; "
+            "paper adds the cell once the error of the rest no longer falls (section 4 [M]), ours is there at once; "
             "which of these is the cause was not found",
         ),
         Row(
