@@ -159,3 +159,16 @@ def test_norms_of_two_lengths(tmp_path):
         file.write('{"step": 300, "run": 0, "log10_norm": {"carry": [0, 0]}, "first_to_last": 0}\n')
     with pytest.raises(UserError, match=r"gradients\.jsonl: norms of \[2, 6\] time steps"):
         report.load(directory)
+
+
+def test_a_long_name_is_broken_in_the_legend_and_the_figure_grows_by_it():
+    with figures.canvas(6, 3) as figure:
+        figures.legend_above(
+            figure, [figures.line("short"), figures.line("lstm(" + ", ".join(f"name={n}" for n in range(40)) + ")")]
+        )
+        (legend,) = figure.legends
+        labels = [text.get_text().split("\n") for text in legend.get_texts()]
+        assert labels[0] == ["short"] and len(labels[1]) > 3 and max(map(len, labels[1])) <= 6 * 13
+        assert figure.get_figheight() > 3
+        figure.draw_without_rendering()
+        assert legend.get_window_extent().width <= figure.bbox.width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,9 +96,12 @@ def line(label: str, **options: Any) -> Any:
 
 
 def legend_above(figure: Canvas, handles: Sequence[Any]) -> None:
-    """One legend for all panels, above them, in as many columns as fit; the figure grows by its lines."""
-    longest = max(len(handle.get_label()) for handle in handles)
-    fit = int(figure.get_figwidth() * 13 / (longest + 6))
-    columns = max(1, min(fit, len(handles)))
-    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(handles) // columns) - 2))
+    """One legend for all panels, above them, in as many columns as fit, long names broken; the figure grows by it."""
+    room = int(figure.get_figwidth() * 13)  # characters in a line
+    for handle in handles:
+        handle.set_label(textwrap.fill(handle.get_label(), room - 6, subsequent_indent="    "))
+    names = [handle.get_label().split("\n") for handle in handles]
+    columns = max(1, min(room // (max(len(part) for name in names for part in name) + 6), len(handles)))
+    lines = -(-sum(map(len, names)) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, lines - 2))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=9.5)
