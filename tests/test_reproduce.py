@@ -70,6 +70,7 @@ def test_the_median_and_its_interval():
     assert measured(row("loss"), [run(loss=1.0), run(loss=2.0)], 1).value == 1.5
     assert measured(row("loss"), [run(loss=1.0), run(loss=9.0, status="diverged")], 1).value == math.inf
     assert measured(row("perplexity"), [run(loss=math.log(80.0))], 1).value == pytest.approx(80)
+    assert math.isfinite(measured(row("perplexity"), [run(loss=1e300)], 1).value)
     assert measured(row("bits"), [run(loss=2 * math.log(2))], 1).value == pytest.approx(2)
     assert measured(row("bits"), [run(loss=1.0, status="diverged")], 1).value == math.inf
     assert measured(row("loss"), [run(loss=None)], 1) == Measured(None, None, None)

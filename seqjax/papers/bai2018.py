@@ -40,7 +40,6 @@ CELLS = {
     "irnn": "irnn(hidden=260)",
 }
 
-
 # Their Table 3 has the LSTM's settings alone, among them SGD at 1e-3 for 200 steps and Adam at 2e-3 for 400.
 LSTMS = {
     200: ("lstm(hidden=77, forget_bias=5.0)", {"layers": 2, "clip_norm": 50.0}),
@@ -83,8 +82,11 @@ def _copy(name: str, cell: str, number: float) -> Row:
     )
 
 
-def _text(level: str, measure: str, window: int, batch: int, epoch: int, cells: dict[str, tuple[str, float]]) -> list:
-    return [
+def _text(
+    level: str, measure: str, window: int, batch: int, epoch: int, cells: dict[str, tuple[str, float]]
+) -> tuple[Row, ...]:
+    """Rows of a level of the Penn Treebank, of which `epoch` is the updates in an epoch."""
+    return tuple(
         Row(
             f"ptb-{level}-{short}",
             cell,
@@ -102,7 +104,7 @@ def _text(level: str, measure: str, window: int, batch: int, epoch: int, cells: 
             "an LSTM, not 78.93; " + MANY,
         )
         for short, (cell, number) in cells.items()
-    ]
+    )
 
 
 def _width(cell: str) -> int:

@@ -58,12 +58,7 @@ def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], d
         handles = [line(words, color=colour, marker="o", linestyle="none") for words, colour in COLOURS.items()]
         handles += [line("within the row's tolerance", color="#cccccc", linewidth=6)]
         legend_above(figure, handles)
-        return Figure(
-            "ratios",
-            TITLE,
-            EXPLANATION,
-            png(figure),
-        )
+        return Figure("ratios", TITLE, EXPLANATION, png(figure))
 
 
 def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> Line | None:

@@ -49,7 +49,8 @@ def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Me
     return Measured(float(_medians(values[None])[0]), float(low), float(high))
 
 
-OF_LOSS = {"perplexity": math.exp, "bits": lambda nats: nats / math.log(2)}
+LARGEST = 700.0  # nats, whose exponential still is a number
+OF_LOSS = {"perplexity": lambda nats: math.exp(min(nats, LARGEST)), "bits": lambda nats: nats / math.log(2)}
 
 
 def _value(row: Row, run: Mapping[str, Any]) -> float | None:
@@ -108,6 +109,9 @@ def judged(row: Row, budget: str, result: Mapping[str, Any]) -> tuple[Measured, 
     return found, words
 
 
+DECIDES_NOTHING = ("probe_every", "checkpoint_every", "stop_when_decided", "seeds")  # how many seeds is shown
+
+
 def changed(row: Row, budget: str, config: Mapping[str, Any]) -> list[str]:
     """What decides a row's numbers and is not what a result was made with; a smoke budget decides none."""
     if budget == "smoke":
@@ -117,9 +121,6 @@ def changed(row: Row, budget: str, config: Mapping[str, Any]) -> list[str]:
     other = [name for name in names if _plain(wanted[name]) != _plain(config[name])]
     elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", ".*")
     return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
-
-
-DECIDES_NOTHING = ("probe_every", "checkpoint_every", "stop_when_decided", "seeds")  # how many seeds is shown
 
 
 def _plain(value: Any) -> Any:
