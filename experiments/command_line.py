@@ -54,8 +54,8 @@ CONFIG_FLAGS = {
     "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms"),
     "probe_size": (flags.DEFINE_integer, BESIDE + "sequences in its batch"),
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
-    "stop_when_solved": (flags.DEFINE_boolean, "a run ends when its task is solved"),
-    "stop_when_decided": (flags.DEFINE_boolean, BESIDE + "all runs when the best learning rate is known"),
+    "stop_when_solved": (flags.DEFINE_boolean, "a run ends when it is solved"),
+    "stop_when_decided": (flags.DEFINE_boolean, BESIDE + "all when the best rate is known"),
 }
 
 
