@@ -31,7 +31,7 @@ from seqjax.report import load, write_report
 from seqjax.report.page import write_whole
 from seqjax.report.ratios import ratios
 from seqjax.report.reproduction import read_results, render, result
-from seqjax.report.verdicts import interval, measured, verdict
+from seqjax.report.verdicts import interval, judged
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, train
 from seqjax.training.prediction import answers, graded, restore
@@ -179,10 +179,9 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     found = result(row, name, values.budget, record, command, grades, prepared.eval_task.peers)
     (results / name).mkdir(parents=True, exist_ok=True)
     write_json(results / name / f"{row.name}.{values.budget}.json", found)
-    at_best = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
-    value = measured(row, at_best, config.batch_size)
-    words = f"published {row.published}, measured {interval(value)}: {verdict(row, value, values.budget)}"
-    print(f"{name}/{row.name}: {words}; its pictures: {write_report(directory)}")
+    value, words = judged(row, values.budget, found)
+    told = f"published {row.published}, measured {interval(value)}: {words}"
+    print(f"{name}/{row.name}: {told}; its pictures: {write_report(directory)}")
     return True
 
 
