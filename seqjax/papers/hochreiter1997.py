@@ -159,7 +159,7 @@ PAPER = Paper(
             "sequences",
             571_100,
             "L",
-            _budget((0.1, 0.3, 1.0), 2_000_000, eval_every=2000),
+            _budget((0.1, 0.3, 1.0), 1_200_000, eval_every=2000),
             {"steps": 200_000, "seeds": 5},
             known=OURS + ORDER,
         ),
