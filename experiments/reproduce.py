@@ -1,6 +1,6 @@
 """Run the rows of published tables again, and set reported beside measured.
 
---list shows every row, its estimated cost here and whether it has a result. A row that was interrupted goes
+--list shows every row, how long it took or may take here and whether it has a result. A row that was interrupted goes
 on where it stopped. Results are kept in --results, from which --render makes RESULTS.md.
 
 Example:
@@ -24,7 +24,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from experiments import backend, command_line
+from experiments import command_line
 from seqjax import UserError, papers
 from seqjax.papers.row import DATA_SETS, Paper, Row
 from seqjax.report import load, write_report
@@ -42,6 +42,7 @@ FLAGS = flags.FlagValues()
 BUDGETS = ("smoke", "cpu", "full")
 SMOKE = {"steps": 20, "seeds": 1, "eval_every": 10, "eval_size": 16, "probe_every": 20, "checkpoint_every": 20}
 SECONDS_A_STEP = 8e-6  # of a small cell's time step, forward and back, whatever its size
+BESIDE = 1 / 8  # of that, for each further run side by side with it
 
 
 def define_data_sets(flag_values: flags.FlagValues) -> None:
@@ -195,12 +196,11 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
     """A table of the rows with their estimated cost at the budget."""
     there, bad = read_results(results)
     rate = _operations_a_second()
-    table = Table("paper", "row", "published", f"estimated time, {values.budget}", "results")
+    table = Table("paper", "row", "published", f"time of --budget={values.budget}", "results")
     with command_line.progress_bar(len(chosen), "row") as show:
         for number, (name, row) in enumerate(chosen):
             show(number, f"{name}/{row.name}", "")
-            config = config_of(row, values.budget, place_of(row, values), values.seeds)
-            cost = missing(row, values) or _words(estimate(config, rate))
+            cost = missing(row, values) or _cost(row, values, there.get((name, row.name, values.budget)), rate)
             have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
             published = "-" if row.published is None else f"{row.published:g} [{row.source}]"
             table.add_row(name, row.name, published, cost, have or "-")
@@ -210,15 +210,30 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
         console.print(line, markup=False)
 
 
-def estimate(config: Config, rate: float) -> float:
-    """Seconds, at most: six operations a parameter, time step and sequence, and a time step's own cost."""
-    prepared = prepare(config._replace(seeds=1, learning_rates=config.learning_rates[:1]), "map")
+def _cost(row: Row, values: flags.FlagValues, kept: dict[str, Any] | None, rate: float) -> str:
+    """How long a row took, recorded on a device of this kind; else the estimate, or why there is none."""
+    if kept and kept["wall_seconds"] and kept["environment"]["device"]["kind"] == jax.devices()[0].device_kind:
+        return f"took {_words(kept['wall_seconds'])}"
+    try:
+        config = config_of(row, values.budget, place_of(row, values), values.seeds)
+        return f"at most {_words(estimate(config, rate, values.mesh))}"
+    except UserError as error:
+        return str(error)
+
+
+def estimate(config: Config, rate: float, mesh: str = "auto") -> float:
+    """Seconds: six operations a parameter, time step and sequence, and a time step's own cost, which runs may share.
+
+    Of all steps, whether or not all runs are decided before.
+    """
+    prepared = prepare(config, mesh)
     batch = jax.eval_shape(lambda: prepared.task.sample(jax.random.key(0), config.batch_size))
     params = jax.eval_shape(prepared.model.init, jax.random.key(0))
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     steps = sum(leaf.shape[0] for leaf in jax.tree.leaves(batch.inputs))
-    once = steps * (SECONDS_A_STEP + 6 * numbers * config.batch_size / rate)
-    return len(config.runs) * config.steps * once / min(2, backend.cores())
+    runs = len(prepared.layout.slots) / prepared.layout.mesh.shape["run"]
+    loops = 1 + BESIDE * (runs - 1) if prepared.layout.by == "vmap" else runs
+    return config.steps * steps * (SECONDS_A_STEP * loops + 6 * numbers * config.batch_size * runs / rate)
 
 
 def _operations_a_second() -> float:
@@ -232,7 +247,10 @@ def _operations_a_second() -> float:
 
 
 def _words(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(1, round(seconds / 60))} min"
+    for length, name in ((86_400, "days"), (3600, "h")):
+        if seconds > 1.5 * length:
+            return f"{seconds / length:.1f} {name}"
+    return f"{max(1, round(seconds / 60))} min"
 
 
 def main(argv: list[str] | None = None) -> int:
