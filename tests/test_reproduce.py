@@ -223,6 +223,31 @@ def test_the_picture_shows_the_rows_that_have_both_numbers():
     assert ratios.ratios(papers, results).png.startswith(b"\x89PNG") and ratios.ratios(papers, {}) is None
 
 
+def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
+    """At the largest budget that was run, whatever a smaller one said; what may not be passed on is not at hand."""
+    kept = json.loads((ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json").read_text())
+    found = KNOWN["hochreiter1997"].rows
+    original = next(each for each in found if each.name == kept["row"])
+    penn = KNOWN["zaremba2014"].rows[0]
+    numbers = {"same": 14_000, "slow": 31_390, "fast": 10, "none": None, "other": 31_390}
+    rows = [original._replace(name=name, published=number) for name, number in numbers.items()]
+    papers = {"p": Paper("P", (*rows, original._replace(name="later"))), "q": Paper("Q", (penn,))}
+    (tmp_path / "papers" / "p").mkdir(parents=True)
+    for name in numbers:
+        for budget in ("full", "smoke"):
+            if (name, budget) != ("other", "full"):
+                content = kept | {"paper": "p", "row": name, "budget": budget}
+                (tmp_path / "papers" / "p" / f"{name}.{budget}.json").write_text(json.dumps(content))
+    page = render(papers, tmp_path / "papers").splitlines()
+    of_p, of_q, of_all = (next(line for line in page if line.startswith(f"| `{name}`")) for name in ("p", "q", "all"))
+    assert [of_p, of_q, of_all] == [
+        "| `p` | 6 | 1 | 1 | 1 | 1 | 1 | 1 | - |",
+        "| `q` | 1 | - | - | - | - | - | - | 1 |",
+        "| `all` | 7 | 1 | 1 | 1 | 1 | 1 | 1 | 1 |",
+    ]
+    assert any(line.startswith(f"| `{penn.name}` | -") and "data not at hand" in line for line in page)
+
+
 def test_results_are_what_the_records_say():
     assert (ROOT / "RESULTS.md").read_text() == render(KNOWN, ROOT / "results/papers"), (
         "make it anew: python -m experiments.reproduce --render"

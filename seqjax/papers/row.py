@@ -41,6 +41,7 @@ DATA_SETS = {
     "wikitext2": "parquet of `text`, as wikitext-2-v1 of 'Salesforce/wikitext' on the hub",
     "wnut17": "github.com/leondz/emerging_entities_17, as json of `tokens` and `tags`",
 }
+NOT_PASSED_ON = ("penn_treebank",)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.papers.row import MEASURES, NOTHING, SOURCES, Paper, Row
+from seqjax.papers.row import MEASURES, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
@@ -104,12 +105,12 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
     picture = directory / "ratios.png"
     if picture.exists():
         parts += [f"![{TITLE}]({picture.relative_to(directory.parents[1]).as_posix()})", "", EXPLANATION, ""]
+    parts += [*_overview(papers, results), ""]
     known = {(name, row.name) for name, paper in papers.items() for row in paper.rows}
     for name, paper in papers.items():
         rows = [line for row in paper.rows for line in _lines(name, row, results)]
         parts += [f"## {paper.title}", ""]
-        parts += [f"| {' | '.join(HEADINGS)} |", "|" + "---|" * len(HEADINGS)]
-        parts += [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in rows]
+        parts += _table(HEADINGS, rows)
         notes: dict[str, list[str]] = {}
         for row in paper.rows:
             if row.known:
@@ -121,11 +122,37 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in (headings, ["---"] * len(headings), *rows)]
+
+
+BUDGETS = ("full", "cpu", "smoke")  # the largest first
+ENDS = ("reproduced", "better", "not reproduced", "unclear", "no published number", "not run", "data not at hand")
+
+
+def _overview(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[str]:
+    """How many rows of each paper ended how, each at the largest budget that was run."""
+
+    def end(name: str, row: Row) -> str:
+        budget = next((each for each in BUDGETS if (name, row.name, each) in results), None)
+        if budget is None:
+            return _not_run(row)
+        if row.published is None:
+            return "no published number"
+        _, words = judged(row, budget, results[name, row.name, budget])
+        return next((each for each in ENDS if words.startswith(each)), "unclear")
+
+    counts = [(name, Counter(end(name, row) for row in paper.rows)) for name, paper in papers.items()]
+    counts.append(("all", sum((count for _, count in counts), Counter())))
+    rows = [[f"`{name}`", f"{count.total()}", *(f"{count[each] or '-'}" for each in ENDS)] for name, count in counts]
+    return _table(("paper", "rows", *ENDS), rows)
+
+
 def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[list[str]]:
     published = "curves only" if row.published is None else f"{short(row.published)} [{row.source}]"
     begin = [f"`{row.name}`"]
     lines = []
-    for budget in ("full", "cpu", "smoke"):
+    for budget in BUDGETS:
         found = results.get((paper, row.name, budget))
         if found is None:
             continue
@@ -149,7 +176,12 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 "-" if wall is None else f"{wall / 60:.1f} min",
             ]
         )
-    return lines or [[*begin, "-", MEASURES[row.measure], published, "not run", "-", "-", "-", "-", "-"]]
+    return lines or [[*begin, "-", MEASURES[row.measure], published, _not_run(row), "-", "-", "-", "-", "-"]]
+
+
+def _not_run(row: Row) -> str:
+    """What a row without a record says: a data set that may not be passed on is not at hand here."""
+    return "data not at hand" if row.data_set in NOT_PASSED_ON else "not run"
 
 
 def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:
