@@ -135,8 +135,8 @@ PAPER = Paper(
             known=OURS + RATES + CLIPPED + "the paper's 10,504 weights are 101 · 101 from the inputs to the outputs, "
             "as here, and 3 · 101 of one cell that has no output gate, biases or recurrence, where ours has them; the "
             "paper adds the cell once the error of the rest no longer falls (section 4 [M]), ours is there at once; "
-            "which of these is the cause was not found: in trials with that cell, added late, and weights that change at "
-            "each step, its state drifts under the small errors of all outputs until it saturates",
+            "which of these is the cause was not found: in trials with that cell, added late, and weights that change "
+            "at each step, its state drifts under the small errors of all outputs until it saturates",
         ),
         Row(
             "noise-free-lag-2b",
