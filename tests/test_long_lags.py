@@ -164,3 +164,9 @@ def test_two_sequence_as_in_the_1997_paper(form):
     assert abs(first.mean() - 0.5) < 5 * 0.5 / SIZE**0.5
     enough = 1 - 5 / 256 if variant == "3b" else 1.0
     assert task.solved({"score": enough}) and not task.solved({"score": enough - 1 / 256})
+    mean = {"3a": 0.01, "3b": 0.04, "3c": 0.015}[variant]  # ST2, off by one time this and three times that
+    strict, _ = draw(form[:-1] + ", criterion='ST2')")
+    for bound, score in ((mean * 0.99 / 2, 1.0), (mean * 1.01 / 2, 0.0)):
+        off = np.tile([1.0, -1.0, 3.0, -3.0], SIZE // 4)[:, None] * bound
+        assert strict.score((clean + off).astype(np.float32), batch) == score
+    assert strict.criterion == f"{task.criterion}, mean error below {mean:g}"

@@ -11,6 +11,7 @@ from seqjax.tasks.scoring import masked_mean, squared_error
 from seqjax.types import Array, Batch, Task, UserError
 
 MARGIN = {"3a": 0.2, "3b": 0.2, "3c": 0.1}
+MEAN = {"3a": 0.01, "3b": 0.04, "3c": 0.015}
 LEAST = {"3a": 0.9999, "3b": 1 - 6 / 256, "3c": 0.9999}
 CRITERION = {
     "3a": "error below .2 on 99.99 % of the sequences",
@@ -19,7 +20,12 @@ CRITERION = {
 }
 
 
-def two_sequence(length: int = 100, variant: Literal["3a", "3b", "3c"] = "3a", informative: int = 3) -> Task:
+def two_sequence(
+    length: int = 100,
+    variant: Literal["3a", "3b", "3c"] = "3a",
+    informative: int = 3,
+    criterion: Literal["ST1", "ST2"] = "ST1",
+) -> Task:
     """One number a step; the first N are 1 or -1 and tell the class, the others are N(0, .2) noise.
 
     Each class has chance 1/2; lengths are drawn from T to 1.1·T; the answer is read at the end.
@@ -33,10 +39,11 @@ def two_sequence(length: int = 100, variant: Literal["3a", "3b", "3c"] = "3a", i
 
     Baseline: the variance of the target: 1/4, in '3c' .09 + .1. There the noise alone costs .1, which
     no network can go below.
-    Solved: the paper's criterion ST1. '3a': error below .2 on every test sequence, here on 99.99 % of
-    them; '3b': on all but fewer than 6 of 256; '3c': within .1 of the noise-free target on every one. Its ST2
-    (in '3c', a further condition) is a bound on the mean absolute error, .01, .04 and .015, which
-    is not asked for here. The score is the share of sequences within the margin.
+    Solved: by the paper's criterion ST1 in '3a' error below .2 on every test sequence, here on 99.99 % of
+    them; in '3b' on all but fewer than 6 of 256; in '3c' within .1 of the noise-free target on every one.
+    By ST2 the mean absolute error must be below .01, .04 and .015 as well (in '3c', that from the
+    noise-free target). The score is the share of sequences within the margin; by ST2 it is 0 until
+    the mean is below its bound.
 
     Random guessing of weights solves '3a' and '3b' faster than any learning (the paper says so).
 
@@ -44,6 +51,7 @@ def two_sequence(length: int = 100, variant: Literal["3a", "3b", "3c"] = "3a", i
         length: T, the shortest length.
         variant: which of the three.
         informative: N; 1 and 3 in the paper.
+        criterion: which of the paper's two.
 
     Raises:
         UserError: informative below 1, or a length that is not above it.
@@ -72,12 +80,15 @@ def two_sequence(length: int = 100, variant: Literal["3a", "3b", "3c"] = "3a", i
         wanted = batch.targets[..., 0]
         if variant == "3c":  # without its noise, as the first input tells it
             wanted = jnp.where(batch.inputs[0, :, 0] > 0, 0.2, 0.8)
-        return masked_mean(jnp.abs(outputs[..., 0] - wanted) < MARGIN[variant], batch.mask)
+        error = jnp.abs(outputs[..., 0] - wanted)
+        share = masked_mean(error < MARGIN[variant], batch.mask)
+        return share if criterion == "ST1" else jnp.where(masked_mean(error, batch.mask) < MEAN[variant], share, 0.0)
 
     def solved(metrics: dict[str, Array]) -> Array:
         if variant == "3b":
             return metrics["score"] > LEAST[variant]
         return metrics["score"] >= LEAST[variant]
 
+    words = CRITERION[variant] + (f", mean error below {MEAN[variant]:g}" if criterion == "ST2" else "")
     baseline = 0.3**2 + 0.1 if variant == "3c" else 0.25
-    return Task(sample, squared_error, score, solved, 1, 1, baseline, "last", criterion=CRITERION[variant])
+    return Task(sample, squared_error, score, solved, 1, 1, baseline, "last", criterion=words)
