@@ -41,13 +41,21 @@ def hand_written(given: Problem) -> Callable[[PyTree, Array], Array]:
 
         return jax.lax.scan(step, jnp.zeros((xs.shape[1], params.w_h.shape[0])), xs @ params.w_x + params.b)[1]
 
-    return {"lstm": lstm_layer, "gru": gru_layer}[given.kind]
+    def rnn_layer(params: PyTree, xs: Array) -> Array:
+        def step(h: Array, a: Array) -> tuple[Array, Array]:
+            h = jnp.tanh(a + h @ params.w_h)
+            return h, h
+
+        return jax.lax.scan(step, jnp.zeros((xs.shape[1], params.w_h.shape[0])), xs @ params.w_x + params.b)[1]
+
+    return {"lstm": lstm_layer, "gru": gru_layer, "rnn": rnn_layer}[given.kind]
 
 
 def linen(given: Problem) -> Callable[[PyTree, Array], Array]:
-    """`flax.linen.RNN` of OptimizedLSTMCell or GRUCell."""
-    module = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[given.kind](given.params.w_h.shape[0])
-    blocks = {"lstm": "ifgo", "gru": "rzn"}[given.kind]
+    """`flax.linen.RNN` of OptimizedLSTMCell, GRUCell or SimpleCell."""
+    modules = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "rnn": nn.SimpleCell}
+    module = modules[given.kind](given.params.w_h.shape[0])
+    blocks = {"lstm": [*"ifgo"], "gru": [*"rzn"], "rnn": [""]}[given.kind]
     rnn = nn.RNN(module, time_major=True)
 
     def layer(params: PyTree, xs: Array) -> Array:
@@ -65,8 +73,9 @@ def linen(given: Problem) -> Callable[[PyTree, Array], Array]:
 
 def haiku(given: Problem) -> Callable[[PyTree, Array], Array]:
     """`haiku.dynamic_unroll` of `haiku.LSTM`."""
-    if given.kind == "gru":
-        raise UserError("haiku's GRU applies its reset gate before the product: another equation")
+    others = {"gru": "GRU applies its reset gate before the product", "rnn": "VanillaRNN has relu for tanh"}
+    if given.kind in others:
+        raise UserError(f"haiku's {others[given.kind]}: another equation")
     hk = importlib.import_module("haiku")
 
     def run(xs: Array) -> Array:
@@ -87,6 +96,8 @@ def haiku(given: Problem) -> Callable[[PyTree, Array], Array]:
 
 def equinox(given: Problem) -> Callable[[PyTree, Array], Array]:
     """`equinox.nn.LSTMCell` or GRUCell under `lax.scan`, vmapped over the batch as it takes one sequence."""
+    if given.kind == "rnn":
+        raise UserError("equinox has no plain recurrent cell")
     eqx = importlib.import_module("equinox")
     hidden, inputs = given.params.w_h.shape[0], given.xs.shape[-1]
     cell = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}[given.kind](inputs, hidden, key=jax.random.key(0))
@@ -107,11 +118,11 @@ def equinox(given: Problem) -> Callable[[PyTree, Array], Array]:
 
 
 def torch(given: Problem) -> Way:
-    """`torch.nn.LSTM` or GRU on the CPU, with as many threads as it takes by itself."""
+    """`torch.nn.LSTM`, GRU or RNN on the CPU, with as many threads as it takes by itself."""
     torch = importlib.import_module("torch")
     params, copied = given.params, lambda leaf: torch.tensor(np.asarray(leaf))
     hidden, inputs = params.w_h.shape[0], given.xs.shape[-1]
-    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[given.kind](inputs, hidden)
+    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[given.kind](inputs, hidden)
     xs = copied(given.xs)
     with torch.no_grad():
         module.weight_ih_l0.copy_(copied(params.w_x).T)
@@ -133,6 +144,8 @@ def flashrnn(given: Problem, backend: str = "cuda_fused") -> Way:
 
     backend='vanilla' is its own reference in torch, which runs without a GPU.
     """
+    if given.kind == "rnn":
+        raise UserError("is compared as lstm and gru")
     torch, flash = importlib.import_module("torch"), importlib.import_module("flashrnn").flashrnn
     if backend != "vanilla" and not torch.cuda.is_available():
         raise UserError("needs an NVIDIA GPU")

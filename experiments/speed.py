@@ -55,7 +55,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("runs", 8, "layouts: runs on the axis; seeds: at most, from 1 by doubling", flag_values=FLAGS)
 flags.DEFINE_integer("train_steps", 20, "layouts, seeds: steps timed at a time", flag_values=FLAGS)
 flags.DEFINE_list("layouts", ["sharded", "map", "vmap"], f"layouts: those of {', '.join(MESHES)}", flag_values=FLAGS)
-flags.DEFINE_enum("layer", "lstm", list(ways.CELLS), "layers, growth: lstm or gru", flag_values=FLAGS)
+flags.DEFINE_enum("layer", "lstm", list(ways.CELLS), "layers, growth: the cell", flag_values=FLAGS)
 flags.DEFINE_string("sizes", SIZES, "layers: sizes T,B,D,H with semicolons between", flag_values=FLAGS)
 flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "growth: T, ascending", flag_values=FLAGS)
 flags.DEFINE_string("growing", "8,2,64", "growth: B,D,H", flag_values=FLAGS)

@@ -16,10 +16,11 @@ from experiments.timing import bytes_of, compiled
 from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
 from seqjax.cells.lstm import lstm
+from seqjax.cells.rnn import rnn
 from seqjax.types import Array, Cell, PyTree
 from seqjax.unroll.products import product
 
-CELLS = {"lstm": lstm, "gru": gru}
+CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
 KINDS = ("forward", "gradient", "step", "steps", "probe")
 TOGETHER = 4  # of "steps"
 NO_PROBE = ("cudnn",)  # has no gradient of every carry

@@ -79,6 +79,21 @@ def test_a_layer_with_its_batch_split_is_the_same_layer():
         ways.split(ways.problem("lstm", (5, 3, 1, 3)), KINDS)
 
 
+@pytest.mark.parametrize("kind", ways.CELLS)
+def test_what_is_compared_is_the_same_layer(kind):
+    """Outputs and gradients of every peer that is installed; one that has another equation says so."""
+    given = ways.problem(kind, (5, 3, 2, 4))
+    ours = ways.own(given, "scan", KINDS).calls
+    found = peers.ways(given, [*peers.LAYERS, "torch"], KINDS)
+    there = {name: way for name, way in found.items() if not isinstance(way, str)}
+    assert {"hand-written lax.scan", "flax.linen"} <= set(there)
+    for way in there.values():
+        for name in KINDS:
+            jax.tree.map(lambda mine, theirs: close(mine, theirs, 1e-5), ours[name](), way.calls[name]())
+    told = {"rnn": {"haiku", "equinox"}, "gru": {"haiku"}, "lstm": set()}[kind]
+    assert told <= {name for name, why in found.items() if isinstance(why, str) and "No module" not in why}
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_flashrnn_is_the_same_layer(kind):
     """By its reference, where it is installed; elsewhere, and without a GPU, it is told why it is not timed."""
