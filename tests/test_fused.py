@@ -9,9 +9,11 @@ import pytest
 from contract import close, noise, random_carry, random_params
 
 from seqjax import UserError, unroll, zero_nudge
+from seqjax.cells.activations import ACTIVATIONS
 from seqjax.cells.gru import gru
 from seqjax.cells.linen import linen
 from seqjax.cells.lstm import LSTMCarry, lstm
+from seqjax.cells.rnn import rnn
 from seqjax.cells.scaled import scaled
 from seqjax.cells.taps import changed
 from seqjax.unroll import recording
@@ -23,6 +25,7 @@ FORMS = {
     "1997": lstm(H, forget_gate=False, input_activation="hs97_g", output_activation="hs97_h"),
     "no output gate": lstm(H, output_gate=False, peepholes=True, input_activation="sigmoid"),
     "no input gate": lstm(H, input_gate=False, input_activation="relu", output_activation="sigmoid"),
+    **{f"rnn of {each}": rnn(H, activation=each) for each in ACTIVATIONS if each != "tanh"},
 }
 STRATEGIES = ("scan", "fused")
 ROUNDED = "fused(compute='bfloat16')"
@@ -62,7 +65,7 @@ def slopes_of(cell, strategy, lengths=None, reverse=False):
     return jax.grad(loss_of(cell, strategy, lengths, reverse), (0, 1, 2, 3))
 
 
-@pytest.mark.parametrize("cell", [PEEPHOLES, gru(H)], ids=["lstm", "gru"])
+@pytest.mark.parametrize("cell", [PEEPHOLES, gru(H), rnn(H)], ids=["lstm", "gru", "rnn"])
 def test_every_derivative_is_the_plain_scans(cell, float64):
     """Value, gradient, forward mode, and second order, forward and reverse over reverse; padded and pushed."""
     at, lengths = point(cell), np.array([T, 1, 3])
@@ -79,7 +82,7 @@ def test_every_derivative_is_the_plain_scans(cell, float64):
         close(jit(jax.grad(lambda at: dot(slopes(*at), along)))(at), scan[-1])
 
 
-@pytest.mark.parametrize("cell", [PEEPHOLES, gru(H)], ids=["lstm", "gru"])
+@pytest.mark.parametrize("cell", [PEEPHOLES, gru(H), rnn(H)], ids=["lstm", "gru", "rnn"])
 def test_in_reverse(cell, float64):
     at, lengths = point(cell), np.array([T, 1, 3])
     scan, fused = (jit(slopes_of(cell, strategy, lengths, reverse=True))(*at) for strategy in STRATEGIES)
@@ -87,7 +90,7 @@ def test_in_reverse(cell, float64):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_lstm(form, float64):
+def test_every_form(form, float64):
     at = point(FORMS[form])
     scan, fused = (all_slopes(FORMS[form], strategy)(*at) for strategy in STRATEGIES)
     close(fused, scan)
@@ -165,7 +168,7 @@ def test_weight_gradients_are_taken_after_the_loop():
 @pytest.mark.parametrize(
     "cell, says",
     [
-        (changed(lstm(H), lambda name, value: value), "is not that of this package's lstm or gru"),
+        (changed(lstm(H), lambda name, value: value), "is not that of this package's lstm, gru or rnn"),
         (recording(lstm(H)), "is not that of"),
         (scaled(cell="lstm(hidden=3)", c=0), "is not that of"),
         (linen(hidden=H), "is not that of"),
@@ -194,7 +197,7 @@ def test_mixed_precision_is_left_to_the_scan():
     np.testing.assert_array_equal(*both(params, xs, start))
 
 
-@pytest.mark.parametrize("cell", [lstm(8, peepholes=True), gru(8)], ids=["lstm", "gru"])
+@pytest.mark.parametrize("cell", [lstm(8, peepholes=True), gru(8), rnn(8)], ids=["lstm", "gru", "rnn"])
 def test_products_in_bfloat16(cell):
     """Close to float32 and not the same; all results float32; every product of the gradient is of that kind."""
     params, xs, carry, nudge = point(cell, jnp.float32)

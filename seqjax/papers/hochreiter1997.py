@@ -61,7 +61,8 @@ def _lag_2c(longest: int, number: float) -> Row:
         "L",
         _budget((0.01, 0.03, 0.1, 0.3), 150_000, eval_every=1000),
         tolerance=0.25,
-        known=OURS + "the paper's rate is .01; its net has 2 cells, whose biases and weights are ours",
+        known=OURS + "the paper's rate is .01; its net has 2 cells, whose biases and weights are ours; "
+        "seeds that solve it need about as many sequences as the paper says, others stay at chance",
     )
 
 

@@ -69,7 +69,7 @@ def unroll(
             (but for the gradient of 'truncated', and where compute='bfloat16' rounds).
             'auto'          'fused' for the cells that it takes, 'scan' for all others
             'scan'          one step after the other
-            'fused'         lstm and gru, with weight gradients as single products after the loop;
+            'fused'         lstm, gru and rnn, with weight gradients as single products after the loop;
                             'fused(compute="bfloat16")' rounds the factors of its products
             'cudnn'         the standard lstm on an NVIDIA GPU, by NVIDIA's library, without nudge or second order
             'pallas'        the standard lstm on an NVIDIA GPU, its weights kept on the chip, up to 64 or 128 units;

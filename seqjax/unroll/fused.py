@@ -1,4 +1,4 @@
-"""The fused strategy: LSTM and GRU with one derivative for the whole sequence, its products after the loop."""
+"""The fused strategy: LSTM, GRU and RNN with one derivative for the whole sequence, its products after the loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from jax.custom_derivatives import SymbolicZero
 
 from seqjax.cells.gru import gru_step
 from seqjax.cells.lstm import lstm_step
+from seqjax.cells.rnn import rnn_step
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.fused_gru import gru_parts
 from seqjax.unroll.fused_lstm import lstm_parts
+from seqjax.unroll.fused_rnn import rnn_parts
 from seqjax.unroll.parts import Parts, Weights
 from seqjax.unroll.products import Compute, require_float32, rounded_product
 from seqjax.unroll.scan import keep_where
@@ -64,8 +66,10 @@ def parts_of(cell: Cell, params: PyTree, xs: Array, carry: PyTree, nudge: PyTree
         if step.args[0].full_gate_recurrence:
             return "an LSTM with full_gate_recurrence=True sees more than x and h in its products"
         parts = lstm_parts(step.args[0])
+    elif isinstance(step, functools.partial) and step.func is rnn_step:
+        parts = rnn_parts(step.args[0])
     else:
-        return f"the step {getattr(step, '__qualname__', step)!r} is not that of this package's lstm or gru"
+        return f"the step {getattr(step, '__qualname__', step)!r} is not that of this package's lstm, gru or rnn"
     dtypes = sorted({str(jnp.result_type(leaf)) for leaf in jax.tree.leaves((params, xs, carry, nudge))})
     if len(dtypes) > 1 or not jnp.issubdtype(dtypes[0], jnp.floating):
         return f"dtypes {', '.join(dtypes)}, where parameters, inputs and carry should have one of floating point"
