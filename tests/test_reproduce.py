@@ -33,6 +33,8 @@ def test_every_row_can_be_built_at_every_budget(name, row):
     assert row.measure in MEASURES and row.source in SOURCES and row.tolerance > 0
     assert set(row.cpu) <= set(row.settings), "a budget cuts what is there"
     assert row.data_set is None or row.data_set in DATA_SETS
+    if row.measure not in ("sequences", "solved") and row.published is not None:
+        assert row.settings.get("stop_when_solved") is False, "the published number is that of the end"
     place = row.data_set and str(DATA / row.data_set)
     for budget in reproduce.BUDGETS:
         check(reproduce.config_of(row, budget, place))
@@ -203,6 +205,8 @@ def test_a_result_of_other_settings_than_the_rows_gives_no_verdict(settings, oth
     config = Config(wanted.cell, "pixel_images(data='here/mnist')", steps=3)._asdict() | settings
     assert changed(wanted, "cpu", config) == other and changed(wanted, "smoke", config) == []
     kept = {"best_learning_rate": 1.0, "config": config, "runs": [run() | {"learning_rate": 1.0}]}
+    stopping = config | {"stop_when_solved": not config["stop_when_solved"]}
+    assert changed(wanted, "cpu", stopping, solved=False) == other != changed(wanted, "cpu", stopping)
     words = f"unclear: the row has another {', '.join(other)} now" if other else "reproduced"
     assert judged(wanted, "cpu", kept) == (Measured(1.0, 1.0, 1.0), words)
     assert (changed(wanted, "full", config | {"steps": 5000}) == []) == (set(other) <= {"steps"})

@@ -104,7 +104,7 @@ def judged(row: Row, budget: str, result: Mapping[str, Any]) -> tuple[Measured, 
     """What a kept result measured, and the verdict on it: none if its settings are not the row's any more."""
     runs = [run for run in result["runs"] if run["learning_rate"] == result["best_learning_rate"]]
     found = measured(row, runs, result["config"]["batch_size"])
-    other = changed(row, budget, result["config"])
+    other = changed(row, budget, result["config"], any(run["status"] == "solved" for run in result["runs"]))
     words = f"unclear: the row has another {', '.join(other)} now" if other else verdict(row, found, budget)
     return found, words
 
@@ -112,12 +112,16 @@ def judged(row: Row, budget: str, result: Mapping[str, Any]) -> tuple[Measured, 
 DECIDES_NOTHING = ("probe_every", "checkpoint_every", "stop_when_decided", "seeds")  # how many seeds is shown
 
 
-def changed(row: Row, budget: str, config: Mapping[str, Any]) -> list[str]:
-    """What decides a row's numbers and is not what a result was made with; a smoke budget decides none."""
+def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = True) -> list[str]:
+    """What decides a row's numbers and is not what a result was made with; a smoke budget decides none.
+
+    solved: whether any run solved the task; where none did, it decides nothing that one would have stopped there
+    """
     if budget == "smoke":
         return []
     wanted = {"cell": row.cell} | dict(row.settings) | (dict(row.cpu) if budget == "cpu" else {})
-    names = [name for name in wanted if name not in DECIDES_NOTHING and name in config]
+    idle = DECIDES_NOTHING if solved else (*DECIDES_NOTHING, "stop_when_solved")
+    names = [name for name in wanted if name not in idle and name in config]
     other = [name for name in names if _plain(wanted[name]) != _plain(config[name])]
     elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", ".*")
     return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
