@@ -43,7 +43,7 @@ def compare(cell, params, clean, spoiled, start, lengths=None, reverse=False, **
     """Both ways: gradients, carry and ys; and what Newton's way tells of itself."""
 
     def scan(params, xs, start, nudge):
-        return unroll(cell, params, xs, start, lengths=lengths, reverse=reverse, nudge=nudge)
+        return unroll(cell, params, xs, start, lengths=lengths, reverse=reverse, nudge=nudge, strategy="scan")
 
     def fast(params, xs, start, nudge):
         return newton(cell, params, xs, start, lengths=lengths, reverse=reverse, nudge=nudge, **options)
