@@ -216,7 +216,7 @@ def _cost(row: Row, values: flags.FlagValues, kept: dict[str, Any] | None, rate:
         return f"took {_words(kept['wall_seconds'])}"
     try:
         config = config_of(row, values.budget, place_of(row, values), values.seeds)
-        return f"at most {_words(estimate(config, rate, values.mesh))}"
+        return f"about {_words(estimate(config, rate, values.mesh))}"
     except UserError as error:
         return str(error)
 
@@ -224,7 +224,7 @@ def _cost(row: Row, values: flags.FlagValues, kept: dict[str, Any] | None, rate:
 def estimate(config: Config, rate: float, mesh: str = "auto") -> float:
     """Seconds: six operations a parameter, time step and sequence, and a time step's own cost, which runs may share.
 
-    Of all steps, whether or not all runs are decided before.
+    Of all steps; runs that are decided before take less.
     """
     prepared = prepare(config, mesh)
     batch = jax.eval_shape(lambda: prepared.task.sample(jax.random.key(0), config.batch_size))
