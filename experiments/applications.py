@@ -16,18 +16,20 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command_line, reproduce
+from experiments import command_line, rows
+from experiments.reproduce import run_row
 from experiments.samples import sample
 from seqjax import UserError
 from seqjax.report import applications as made
 from seqjax.report.page import document, grid, picture, write_whole
+from seqjax.report.reproduction import read_results
 from seqjax.training.prediction import restore
 from seqjax.training.record import read_json
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("rows", "*", "names of applications, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (does it run), cpu (a fifth of the steps) or full", flag_values=FLAGS)
-reproduce.define_data_sets(FLAGS)
+rows.define_data_sets(FLAGS)
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/applications", "folder of the run directories and report.html", flag_values=FLAGS)
 flags.DEFINE_boolean("page", False, "only make docs/applications.md from the records", flag_values=FLAGS)
@@ -38,10 +40,9 @@ PAGE = Path("docs/applications.md")
 
 def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train, answer, report."""
-    paper, results = reproduce.registry()[made.NAME], Path(values.results) / "papers"
-    if values.budget not in reproduce.BUDGETS:
-        raise UserError(f"--budget={values.budget!r}; budgets: {', '.join(reproduce.BUDGETS)}")
-    chosen = reproduce.choose({made.NAME: paper}, made.NAME, values.rows)
+    paper, results = rows.registry()[made.NAME], Path(values.results) / "papers"
+    rows.require_budget(values.budget)
+    chosen = rows.choose({made.NAME: paper}, made.NAME, values.rows)
     kept = results / made.NAME
     if values.page:
         samples = {row.name: shown for row in paper.rows if (shown := _kept(kept, row.name)) is not None}
@@ -52,10 +53,10 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
     command = command_line.command("applications", argv)
     parts = ["<h1>Applications</h1>", f"<pre>{escape(command)}</pre>"]
     for name, row in chosen:
-        if not reproduce.run_row(name, row, values, command, results):
+        if not run_row(name, row, values, command, results):
             continue
-        answer = sample(*restore(reproduce.directory_of(name, row, values)))
-        line = made.line(row, reproduce.read_results(results)[0].get((name, row.name, values.budget)))
+        answer = sample(*restore(rows.directory_of(name, row, values)))
+        line = made.line(row, read_results(results)[0].get((name, row.name, values.budget)))
         parts += [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
         parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []
         parts += [picture(figure) for figure in answer.figures]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
 from experiments import backend
 from experiments.room import lacking
@@ -186,31 +184,6 @@ def run(
     finally:
         flag_values.unparse_flags()
     return 0
-
-
-@contextlib.contextmanager
-def progress_bar(total: int, unit: str = "step") -> Iterator[Callable[[int, str, str], None]]:
-    """Give (step, what is run, how it goes) -> None, which draws a bar on stderr.
-
-    The bar is there from the first call on, so that an error before it has a line of its own. Of several
-    processes the first draws it.
-    """
-    with contextlib.ExitStack() as stack:
-        bar: tqdm | None = None
-
-        def show(step: int, what: str, words: str) -> None:
-            nonlocal bar
-            if not processes.is_first():
-                return
-            if bar is None:
-                form = {} if total else {"bar_format": "{desc} [{elapsed}{postfix}]"}
-                bar = stack.enter_context(tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.05, **form))
-            bar.set_description(what, refresh=False)
-            bar.set_postfix_str(words, refresh=False)
-            bar.update(step - bar.n)
-            bar.refresh()
-
-        yield show
 
 
 def _parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from absl import flags
 from experiments import command_line
 from experiments.launch import Launch, read_launch, run_jobs
 from experiments.preemption import preemptible
+from experiments.progress import progress_bar
 from experiments.report import show_report
 from seqjax import UserError, data, spec, tasks
 from seqjax.training import Config, Prepared, prepare, train
@@ -81,7 +82,7 @@ def run(
             _launch(launch, workdir, programs, values.mesh, command)
             return
         stopping = held.enter_context(preemptible(kind, argv, workdir, chunk))
-        show = held.enter_context(command_line.progress_bar(sum(steps)))
+        show = held.enter_context(progress_bar(sum(steps)))
         for number, (name, prepared) in enumerate(programs.items()):
             what, before = f"{prepared.config.cell} {prepared.config.task}", sum(steps[:number])
             tell = functools.partial(_tell, show, what, before)
@@ -101,7 +102,7 @@ def _launch(launch: Launch, workdir: Path, programs: dict[str, Prepared], mesh: 
         name: (prepared.config._asdict(), mesh, str((workdir / name).absolute()), command, visible)
         for name, prepared in programs.items()
     }
-    with command_line.progress_bar(len(work), "job") as show:
+    with progress_bar(len(work), "job") as show:
         died = run_jobs(launch, workdir / "jobs", work, lambda name: (workdir / name / "result.json").exists(), show)
     if len(died) < len(work):
         show_report(workdir)

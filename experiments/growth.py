@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments import peers
-from experiments.command_line import progress_bar
+from experiments.progress import progress_bar
 from experiments.timing import Times, interleaved
 from experiments.ways import problem
 from seqjax.training import Config, prepare

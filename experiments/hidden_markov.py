@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
+from experiments.progress import progress_bar
 from seqjax import UserError
 from seqjax.data.streamed import Streamed
 from seqjax.models import hmm
@@ -95,7 +96,7 @@ def _of_text(task: Task, values: flags.FlagValues) -> dict[str, Any]:
     train, test = (task.examples.batch(split) for split in (task.examples.train, task.examples.test))
     model = hmm.random_hmm(jax.random.key(values.seed), values.states, symbols=task.input_size)
     step, count, reached = jax.jit(hmm.em_step), float(jnp.sum(train.lengths)), []
-    with command_line.progress_bar(values.rounds, "round") as show:
+    with progress_bar(values.rounds, "round") as show:
         show(0, "Baum and Welch", "compiling")
         for number in range(values.rounds):
             model, before = step(model, train.inputs, train.lengths)

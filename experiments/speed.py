@@ -35,6 +35,7 @@ from rich.console import Console
 
 from experiments import backend, command_line, growth, peers, speed_page, startup, ways
 from experiments.layouts import MESHES, layout_times
+from experiments.progress import progress_bar
 from experiments.timing import interleaved
 from seqjax import UserError
 from seqjax.training import Config
@@ -104,7 +105,7 @@ def layers(values: flags.FlagValues) -> dict[str, Any]:
             raise UserError(f"--only={','.join(values.only)}; expected how names begin: seqjax, flax.linen, torch ...")
         _require_agreement({name: way for name, way in there.items() if not name.startswith(ways.PRODUCTS)})
         calls = {f"{name}: {kind}": call for name, way in there.items() for kind, call in way.calls.items()}
-        with command_line.progress_bar(values.repeats * len(calls)) as show:
+        with progress_bar(values.repeats * len(calls)) as show:
             found = interleaved(calls, values.repeats, show)
         for name in found:
             if name.endswith(": steps"):
@@ -132,7 +133,7 @@ def seeds(values: flags.FlagValues) -> dict[str, Any]:
     """A training step's times by the number of runs."""
     config = _config(values, 1)
     counts = [2**power for power in range(max(values.runs, 1).bit_length())]
-    with command_line.progress_bar(values.repeats * len(counts)) as show:
+    with progress_bar(values.repeats * len(counts)) as show:
         times = growth.with_runs(config, counts, "auto", values.train_steps, values.repeats, show)
     return {"config": _in_words(values), "milliseconds": times}
 
@@ -143,7 +144,7 @@ def layouts(values: flags.FlagValues) -> dict[str, Any]:
     if unknown:
         raise UserError(f"--layouts={','.join(unknown)}; expected some of {', '.join(MESHES)}")
     config = _config(values, values.runs)
-    with command_line.progress_bar(values.repeats * (len(values.layouts) + 2)) as show:
+    with progress_bar(values.repeats * (len(values.layouts) + 2)) as show:
         times = layout_times(config, values.runs, values.layouts, values.train_steps, values.repeats, show)
     return {"config": f"{values.runs} runs of {_in_words(values)}", "milliseconds": times}
 

@@ -13,6 +13,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.preemption import preemptible
+from experiments.progress import progress_bar
 from seqjax.training import prepare, train
 
 FLAGS = flags.FlagValues()
@@ -27,7 +28,7 @@ def train_one(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     chunk = min(prepared.config.steps, prepared.config.eval_every)
     with (
         preemptible("train", argv, workdir, chunk) as stopping,
-        command_line.progress_bar(prepared.config.steps) as show,
+        progress_bar(prepared.config.steps) as show,
     ):
         train(
             prepared,

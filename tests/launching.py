@@ -17,7 +17,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 from seqjax.training import Config, prepare, processes, train
-from experiments.command_line import progress_bar
+from experiments.progress import progress_bar
 mesh, directory, stop, timeout, *where = sys.argv[1:]
 config = Config(
     "rnn(hidden=3)", "embedded_reber()", (1e-2, 3e-2), 4, steps=int(sys.stdin.readline()), batch_size=6, eval_every=2,

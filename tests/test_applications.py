@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments import applications, reproduce
+from experiments import applications, rows
 from experiments.samples import sample
-from seqjax.papers.row import Paper, Row
+from seqjax.papers.row import DATA_SETS, Paper, Row
 from seqjax.report.answers import attention_map, confusion, forecasts, frames, score
 from seqjax.training.prediction import restore
 
@@ -35,8 +35,8 @@ ROWS = (
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder of data, of which one set is missing, and the registry of three small rows."""
-    monkeypatch.setattr(reproduce, "registry", lambda: {"applications": Paper("Applications", ROWS)})
-    monkeypatch.setitem(reproduce.DATA_SETS, "no.txt", "nowhere")
+    monkeypatch.setattr(rows, "registry", lambda: {"applications": Paper("Applications", ROWS)})
+    monkeypatch.setitem(DATA_SETS, "no.txt", "nowhere")
     monkeypatch.setattr(applications, "PAGE", tmp_path / "applications.md")
     (tmp_path / "data" / "moves").mkdir(parents=True)
     lines = [json.dumps({"x": [[n], [2 * n]], "label": n % 2}) + "\n" for n in range(6)]

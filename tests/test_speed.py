@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from contract import close, noise
 
-from experiments import peers, speed, speed_bars, speed_page, ways
+from experiments import peers, speed, speed_bars, speed_page, torch_peers, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
@@ -100,7 +100,7 @@ def test_flashrnn_is_the_same_layer(kind):
     given = ways.problem(kind, (5, 3, 2, 4))
     assert jax.default_backend() == "gpu" or isinstance(peers.ways(given, ["FlashRNN"])["FlashRNN"], str)
     pytest.importorskip("flashrnn")
-    one, other = ways.own(given, "scan", KINDS).calls, peers.flashrnn(given, "vanilla").calls
+    one, other = ways.own(given, "scan", KINDS).calls, torch_peers.flashrnn(given, "vanilla").calls
     for name in KINDS:
         jax.tree.map(lambda ours, theirs: close(ours, theirs, 1e-5), one[name](), other[name]())
 

@@ -42,6 +42,7 @@ DATA_SETS = {
     "wnut17": "github.com/leondz/emerging_entities_17, as json of `tokens` and `tags`",
 }
 NOT_PASSED_ON = ("penn_treebank",)
+BUDGETS = ("smoke", "cpu", "full")  # the smallest first; a smoke budget decides nothing
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -76,6 +77,10 @@ class Row(NamedTuple):
     grade: str | None = None
     shape: str = ""
     goal: float | None = None
+
+    def settings_at(self, budget: str) -> dict[str, Any]:
+        """The fields of Config at a budget: the published ones, cut to fit two cores unless it is 'full'."""
+        return dict(self.settings) | ({} if budget == "full" else dict(self.cpu))
 
     @property
     def data_set(self) -> str | None:

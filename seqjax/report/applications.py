@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from seqjax.papers.row import MEASURES, Paper, Row
 from seqjax.report.reproduction import read_results
 from seqjax.report.tables import short
-from seqjax.report.verdicts import interval, measured
+from seqjax.report.verdicts import decisive, interval, measured
 
 HEADINGS = (
     *("application", "shape", "measure", "reached [95 % interval]", "goal", "published"),
@@ -32,11 +32,12 @@ def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: S
     found, _ = read_results(results)
     lines, notes, commands, grades = [], [], [], []
     for row in paper.rows:
-        kept = [found[NAME, row.name, budget] for budget in ("full", "cpu") if (NAME, row.name, budget) in found]
-        lines.append(line(row, kept[0] if kept else None))
+        _, kept = decisive(row, NAME, found) or (None, None)
+        lines.append(line(row, kept))
         notes.append(f"- `{row.name}`: `{row.task}`, `{row.cell}`. {row.known}.")
-        commands += [f"- `{row.name}`: `{kept[0]['command']}`"] if kept else []
-        grades += [f"- `{row.name}`: {all_grades}." for each in kept[:1] if (all_grades := _grades(each))]
+        if kept:
+            commands.append(f"- `{row.name}`: `{kept['command']}`")
+            grades += [f"- `{row.name}`: {all_grades}."] if (all_grades := _grades(kept)) else []
     parts = [
         "# Applications",
         "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.papers.row import LESS_IS_BETTER, Paper, Row
 from seqjax.report.figures import PALETTE, Figure, canvas, legend_above, line, png
-from seqjax.report.verdicts import Measured, judged
+from seqjax.report.verdicts import Measured, decisive, judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,10 +63,11 @@ def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], d
 
 def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> Line | None:
     """What is drawn of a row; None where a number is missing, or the published one is zero."""
-    budget = next((each for each in ("full", "cpu") if (paper, row.name, each) in results), None)
-    if budget is None or not row.published:
+    kept = decisive(row, paper, results)
+    if kept is None or not row.published:
         return None
-    found, words = judged(row, budget, results[paper, row.name, budget])
+    budget, result = kept
+    found, words = judged(row, budget, result)
     return None if found.value is None else Line(paper, row, budget, found, words)
 
 

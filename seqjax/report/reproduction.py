@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.papers.row import MEASURES, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
+from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
-from seqjax.report.verdicts import interval, judged
+from seqjax.report.verdicts import decisive, interval, judged
 
 
 def result(
@@ -126,7 +126,6 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in (headings, ["---"] * len(headings), *rows)]
 
 
-BUDGETS = ("full", "cpu", "smoke")  # the largest first
 ENDS = ("reproduced", "better", "not reproduced", "unclear", "no published number", "not run", "data not at hand")
 
 
@@ -134,12 +133,12 @@ def _overview(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str]
     """How many rows of each paper ended how, each at the largest budget that was run."""
 
     def end(name: str, row: Row) -> str:
-        budget = next((each for each in BUDGETS if (name, row.name, each) in results), None)
-        if budget is None:
+        kept = decisive(row, name, results)
+        if kept is None:
             return _not_run(row)
         if row.published is None:
             return "no published number"
-        _, words = judged(row, budget, results[name, row.name, budget])
+        _, words = judged(row, *kept)
         return next((each for each in ENDS if words.startswith(each)), "unclear")
 
     counts = [(name, Counter(end(name, row) for row in paper.rows)) for name, paper in papers.items()]
@@ -152,7 +151,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
     published = "curves only" if row.published is None else f"{short(row.published)} [{row.source}]"
     begin = [f"`{row.name}`"]
     lines = []
-    for budget in BUDGETS:
+    for budget in reversed(BUDGETS):
         found = results.get((paper, row.name, budget))
         if found is None:
             continue

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.papers.row import LESS_IS_BETTER, Row
+from seqjax.papers.row import BUDGETS, LESS_IS_BETTER, Row
 from seqjax.report.tables import short
 
 RESAMPLES = 10_000
@@ -100,6 +100,17 @@ def verdict(row: Row, found: Measured, budget: str) -> str:
     return ("better" if better else "not reproduced") + cut
 
 
+def decisive(
+    row: Row, paper: str, results: Mapping[tuple[str, str, str], dict[str, Any]]
+) -> tuple[str, dict[str, Any]] | None:
+    """The largest budget at which a row was run, and its result; None if none of those that decide was.
+
+    results: as `read_results` gives them
+    """
+    found = [budget for budget in BUDGETS[1:] if (paper, row.name, budget) in results]
+    return (found[-1], results[paper, row.name, found[-1]]) if found else None
+
+
 def judged(row: Row, budget: str, result: Mapping[str, Any]) -> tuple[Measured, str]:
     """What a kept result measured, and the verdict on it: none if its settings are not the row's any more."""
     runs = [run for run in result["runs"] if run["learning_rate"] == result["best_learning_rate"]]
@@ -119,7 +130,7 @@ def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = Tru
     """
     if budget == "smoke":
         return []
-    wanted = {"cell": row.cell} | dict(row.settings) | (dict(row.cpu) if budget == "cpu" else {})
+    wanted = {"cell": row.cell} | row.settings_at(budget)
     idle = DECIDES_NOTHING if solved else (*DECIDES_NOTHING, "stop_when_solved")
     names = [name for name in wanted if name not in idle and name in config]
     other = [name for name in names if _plain(wanted[name]) != _plain(config[name])]

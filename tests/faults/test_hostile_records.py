@@ -9,7 +9,7 @@ import small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.reproduce import registry
+from experiments.rows import registry
 from seqjax.report import load, markdown_table
 from seqjax.report.reproduction import read_results, render
 from seqjax.types import UserError

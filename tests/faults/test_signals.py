@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import small
 
-from experiments import ablation, benchmark, grid, reproduce
+from experiments import ablation, benchmark, grid, reproduce, rows
 from experiments import train as train_script
 from seqjax.training.signals import EXIT_STATUS, Preempted, heeded
 
@@ -75,7 +75,7 @@ def test_a_grid_is_stopped_and_goes_on(script, flags, tmp_path, monkeypatch, cap
 
 @pytest.mark.slow
 def test_a_row_of_a_paper_is_stopped_and_goes_on(tmp_path, monkeypatch, capsys):
-    row = reproduce.choose(reproduce.registry(), "hochreiter1997", "*")[0][1].name
+    row = rows.choose(rows.registry(), "hochreiter1997", "*")[0][1].name
     flags = ["--paper=hochreiter1997", f"--rows={row}", "--budget=smoke"]
     flags += [f"--workdir={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}"]
     with monkeypatch.context() as patch:

@@ -1,0 +1,83 @@
+"""Which rows of the registry a command means, with which settings, and where their data are."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import pkgutil
+from pathlib import Path
+
+from absl import flags
+
+from seqjax import UserError, papers
+from seqjax.papers.row import BUDGETS, DATA_SETS, Paper, Row
+from seqjax.spec import did_you_mean
+from seqjax.training import Config
+
+SMOKE = {"steps": 20, "seeds": 1, "eval_every": 10, "eval_size": 16, "probe_every": 20, "checkpoint_every": 20}
+
+
+def define_data_sets(flag_values: flags.FlagValues) -> None:
+    """Define --data and --data_set."""
+    words = "folder of the data sets that rows name as DATA/..."
+    flags.DEFINE_string("data", "../shared/data", words, flag_values=flag_values)
+    words = "NAME=PLACE: one of them is in another folder, or on the hub by that name"
+    flags.DEFINE_multi_string("data_set", [], words, flag_values=flag_values)
+
+
+def registry() -> dict[str, Paper]:
+    """Every paper of seqjax/papers by its file's name."""
+    names = sorted(found.name for found in pkgutil.iter_modules(papers.__path__) if found.name != "row")
+    return {name: importlib.import_module(f"seqjax.papers.{name}").PAPER for name in names}
+
+
+def choose(known: dict[str, Paper], paper: str | None, pattern: str) -> list[tuple[str, Row]]:
+    """The rows of one paper or of all whose names match. Raises UserError listing what there is."""
+    if paper is not None and paper not in known:
+        raise UserError(f"--paper={paper!r}{did_you_mean(paper, list(known))}papers: {', '.join(known)}")
+    rows = [(name, row) for name in ([paper] if paper else known) for row in known[name].rows]
+    found = [(name, row) for name, row in rows if fnmatch.fnmatch(row.name, pattern)]
+    if not found:
+        raise UserError(f"--rows={pattern!r} matches none of: {', '.join(row.name for _, row in rows)}")
+    return found
+
+
+def require_budget(budget: str) -> None:
+    """Raise UserError unless it is one."""
+    if budget not in BUDGETS:
+        raise UserError(f"--budget={budget!r}{did_you_mean(budget, BUDGETS)}budgets: {', '.join(BUDGETS)}")
+
+
+def config_of(row: Row, budget: str, place: str | None = None, seeds: int | None = None) -> Config:
+    """The Config of a row at a budget, with the place of its data set."""
+    settings = row.settings_at(budget)
+    if budget == "smoke":
+        settings |= SMOKE | {"learning_rates": row.settings["learning_rates"][:1]}
+    if seeds is not None:
+        settings["seeds"] = seeds
+    return Config(cell=row.cell, task=row.task_on(place), **settings)
+
+
+def place_of(row: Row, values: flags.FlagValues) -> str | None:
+    """Where a row's data set is: where --data_set says, or else under --data; None of a row without one."""
+    own = {}
+    for given in values.data_set:
+        name, equals, place = given.partition("=")
+        if not equals or name not in DATA_SETS:
+            hint = did_you_mean(name, list(DATA_SETS))
+            raise UserError(f"--data_set={given!r}{hint}expected NAME=PLACE; names: {', '.join(DATA_SETS)}")
+        own[name] = place
+    return row.data_set and own.get(row.data_set, f"{values.data}/{row.data_set}")
+
+
+def missing(row: Row, values: flags.FlagValues) -> str | None:
+    """Why the row cannot be run here: its data are not at hand; else None. What --data_set names may be on the hub."""
+    place = place_of(row, values)
+    if place is None or Path(place).exists() or f"{row.data_set}={place}" in values.data_set:
+        return None
+    return f"data not at hand: {place}"
+
+
+def directory_of(name: str, row: Row, values: flags.FlagValues) -> Path:
+    """The run directory of a row at a budget."""
+    return Path(values.workdir) / name / f"{row.name}-{values.budget}"
