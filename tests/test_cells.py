@@ -10,10 +10,8 @@ import pytest
 from contract import CELL_CONTRACT, close, noise, random_params
 
 from seqjax import Cell, UserError, cells, spec, unroll
-from seqjax.cells.gru import gru
 from seqjax.cells.linen import linen
 from seqjax.cells.lstm import LSTMForm, lstm
-from seqjax.cells.rnn import rnn
 
 FOUND = spec.names([cells])
 
@@ -183,82 +181,6 @@ def test_parameter_counts_of_the_others(float64):
     assert count("gru(hidden=4, reset_after=False)", d) == (3 * block, True)
 
 
-def biases(cell, blocks):
-    """The biases a cell begins with, by block; what else it begins with is compiled away."""
-    b = jax.jit(lambda key: cell.init(key, 2).b)(jax.random.key(3))
-    return dict(zip(blocks, np.split(np.asarray(b), len(blocks))))
-
-
-def test_bias_arguments_land_in_their_blocks():
-    b = biases(lstm(hidden=5, forget_bias=3.0, input_bias=-2.0, output_bias=0.5), "ifgo")
-    assert {name: set(values.tolist()) for name, values in b.items()} == {
-        "i": {-2.0},
-        "f": {3.0},
-        "g": {0.0},
-        "o": {0.5},
-    }
-    assert set(biases(lstm(hidden=5), "ifgo")["f"]) == {1.0}
-    assert set(biases(lstm(hidden=5, output_gate=False, forget_bias=3.0), "ifg")["f"]) == {3.0}
-    assert set(biases(lstm(hidden=5, coupled=True, forget_bias=3.0), "igo")["i"]) == {-3.0}
-    assert set(biases(gru(hidden=5, update_bias=4.0), "rzn")["z"]) == {4.0}
-    assert not biases(rnn(hidden=5), "h")["h"].any()
-
-
-def is_chrono(forget, max_lag):
-    """exp(b) is uniform on [1, max_lag - 1]: bounds, and distance from the line by Kolmogorov and Smirnov."""
-    lag = np.sort(np.exp(forget.astype(float)))
-    assert lag[0] >= 1 - 1e-6 and lag[-1] <= (max_lag - 1) * (1 + 1e-6)
-    line = (lag - 1) / (max_lag - 2)
-    distance = np.abs(line - (np.arange(lag.size) + 0.5) / lag.size).max()
-    assert distance < 1.63 / lag.size**0.5  # the 1 % point
-
-
-@pytest.mark.parametrize("max_lag", [3, 100, 5000.0])
-def test_chrono(max_lag):
-    b = biases(lstm(hidden=2000, max_lag=max_lag, forget_bias=7.0, recurrent_init="identity"), "ifgo")
-    is_chrono(b["f"], max_lag)
-    np.testing.assert_array_equal(b["i"], -b["f"])
-    assert not b["g"].any() and not b["o"].any()
-    is_chrono(-biases(lstm(hidden=2000, max_lag=max_lag, coupled=True, recurrent_init="identity"), "igo")["i"], max_lag)
-    is_chrono(biases(gru(hidden=2000, max_lag=max_lag, recurrent_init="identity"), "rzn")["z"], max_lag)
-
-
-@pytest.mark.parametrize("make, blocks", [(rnn, 1), (gru, 3), (lstm, 4)])
-def test_recurrent_matrices_are_what_they_say(make, blocks):
-    def begin(kind, scale):
-        w = make(hidden=64, recurrent_init=kind, recurrent_scale=scale).init(jax.random.key(5), 2).w_h
-        return np.split(np.asarray(w), blocks, axis=1)
-
-    for w in begin("orthogonal", 1.5):
-        np.testing.assert_allclose(w @ w.T, 2.25 * np.eye(64), atol=1e-5)
-    for w in begin("identity", 0.5):
-        np.testing.assert_array_equal(w, 0.5 * np.eye(64))
-    for w in begin("normal", 1.5):
-        assert abs(w.std() - 1.5 / 8) < 5 * 1.5 / 8 / (2 * 64 * 64) ** 0.5  # five standard errors
-        assert abs(np.abs(np.linalg.eigvals(w)).max() / 1.5 - 1) < 0.25
-    for w in begin("uniform", 0.2):
-        assert np.abs(w).max() <= 0.2 and abs(w.std() - 0.2 / 3**0.5) < 0.005
-    for kind in ("orthogonal", "normal", "uniform"):
-        ws = begin(kind, 1.0)
-        assert all((one != other).any() for n, one in enumerate(ws) for other in ws[:n])  # each gate draws its own
-
-
-@pytest.mark.parametrize(
-    "kind, scale, spread, largest",
-    [
-        ("glorot", 2.0, 2 * (2 / (50 + 40)) ** 0.5, 2 * (6 / (50 + 40)) ** 0.5),
-        ("lecun", 1.0, (1 / 50) ** 0.5, 2.3 * (1 / 50) ** 0.5),
-        ("normal", 0.001, 0.001, 0.01),
-        ("uniform", 0.3, 0.3 / 3**0.5, 0.3),
-    ],
-)
-def test_input_matrices_are_what_they_say(kind, scale, spread, largest):
-    w = np.asarray(lstm(hidden=40, input_init=kind, input_scale=scale).init(jax.random.key(6), 50).w_x)
-    assert w.shape == (50, 160)
-    assert abs(w.std() / spread - 1) < 0.05 and abs(w.mean()) < 5 * spread / w.size**0.5
-    assert np.abs(w).max() <= largest
-
-
 def test_blocks_stand_in_the_order_of_the_text():
     assert LSTMForm().blocks == "ifgo" and LSTMForm().gates == "ifo"
     assert LSTMForm(coupled=True).blocks == "igo" and LSTMForm(forget_gate=False).gates == "io"
@@ -274,24 +196,3 @@ def test_the_1997_cell_is_the_default_with_the_forget_gate_held_open(float64):
     without = params._replace(w_x=params.w_x[:, keep], w_h=params.w_h[:, keep], b=params.b[keep])
     xs = noise(4, 6, 3)
     close(*(jax.jit(lambda p, cell=cell: unroll(cell, p, xs))(p) for cell, p in ((old, without), (new, params))))
-
-
-def test_biases_of_single_units():
-    """The 1997 paper's output gates begin with -1, -2, -3: one bias a unit, the forget gates' beside."""
-    cell = spec.build("lstm(hidden=3, output_bias=(-1, -2.5, -3), forget_bias=(0.5, 1, 2))", [cells], Cell)
-    b = np.asarray(cell.init(jax.random.key(0), 2).b)
-    np.testing.assert_array_equal(b, [0, 0, 0, 0.5, 1, 2, 0, 0, 0, -1, -2.5, -3])
-    with pytest.raises(UserError, match="output_bias holds 2 numbers; expected one number, or hidden=3 of them"):
-        spec.build("lstm(hidden=3, output_bias=(-1, -2))", [cells], Cell)
-    with pytest.raises(UserError, match=r"output_bias=.*expected a number or a tuple, each a number"):
-        spec.build("lstm(hidden=1, output_bias=('a',))", [cells], Cell)
-
-
-def test_gates_recurrence_begins_like_the_rest():
-    cell = spec.build(
-        "lstm(hidden=3, full_gate_recurrence=True, recurrent_init='uniform', recurrent_scale=0.2)", [cells], Cell
-    )
-    w = np.asarray(cell.init(jax.random.key(0), 2).w_gates)
-    assert w.shape == (9, 9) and 0.15 < np.abs(w).max() <= 0.2
-    with pytest.raises(UserError, match="gates_to_input=True adds to full_gate_recurrence=True"):
-        lstm(3, gates_to_input=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from contract import begin, close, noise, random_params
 from paper_loops import LOOPS, plain_slstm_loop
-from test_cells import is_chrono
+from test_initial_weights import is_chrono
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.cells.irnn import irnn

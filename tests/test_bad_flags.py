@@ -1,0 +1,108 @@
+"""What the scripts say of bad flags: one line on stderr, and nothing written."""
+
+import pytest
+from test_experiments import TINY
+
+from experiments import ablation, benchmark, gradient_flow, report, show_task, train
+
+
+@pytest.mark.parametrize(
+    ("script", "flag", "says"),
+    [
+        (gradient_flow, "--quantities=lypunov", "--quantities has 'lypunov'; did you mean 'lyapunov'?"),
+        (gradient_flow, "--length=x", "--lengths=x; expected whole numbers"),
+        (ablation, "--gradients=k=0", "no path 'k'"),
+        (ablation, "--changes=widht=3", "takes no argument 'widht'"),
+        (ablation, "--changes=widht", "--changes='widht' does not parse; expected name=value"),
+        (train, "--penalty=vanish", "did you mean 'vanishing'"),
+        (train, "--strategy=truncated(window=0)", "window=0; expected at least 1 step"),
+        (train, "--cell=clipped(cell='rnn', norm=-1.0)", "norm=-1.0; expected more than 0"),
+    ],
+)
+def test_bad_input_of_the_laboratory_is_one_line(script, flag, says, tmp_path, capsys):
+    assert script.main([flag, f"--workdir={tmp_path / 'x'}"]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--samples=0", "--samples=0; expected at least 1"),
+        ("--seed=-1", "--seed=-1; expected at least 0"),
+        ("--task=embeded_reber", "did you mean 'embedded_reber'"),
+        ("--task=piano_rolls()", "piano_rolls needs data=..."),
+        ("--task=penn_treebank(data='./no/such')", "no such file or folder"),
+    ],
+)
+def test_a_task_that_cannot_be_shown_is_one_line(flag, words, capsys):
+    assert show_task.main([flag]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+BAD = [
+    ("--cell=lsmt(hidden=8)", "--cell='lsmt(hidden=8)': no cell 'lsmt'; did you mean 'lstm'? cells: "),
+    ("--cell=lstm(hidden=8", "does not parse"),
+    ("--cell=lstm(hidden=8.5)", "hidden=8.5; expected a whole number"),
+    ("--cell=lstm(widht=8)", "takes no argument 'widht'"),
+    ("--cell=os.getcwd()", "is not declared as `-> Cell`"),
+    ("--cell=no_such_package.cell()", "cannot be imported"),
+    ("--task=adding(length=-5)", "length=-5; expected at least 2"),
+    ("--task=addding", "did you mean 'adding'"),
+    ("--task=pixel_images(data='./no/such/folder')", "./no/such/folder"),
+    ("--eval_task=pari", "--eval_task='pari': no task 'pari'; did you mean 'parity'?"),
+    ("--eval_task=two_sequence", "its input size is 1, that of --task='adding' is 2"),
+    ("--eval_task=parity", "--eval_task='parity': its output size is 2, that of --task='adding' is 1; expected"),
+    ("--seeds=x", "seeds"),
+    ("--seeds=0", "--seeds=0; expected at least 1"),
+    ("--learning_rates=fast", "--learning_rates=fast; expected numbers"),
+    ("--lerning_rates=1", "lerning_rates"),
+    ("--optimizer=adm", "did you mean 'adam'"),
+    ("--mesh=pmap", "--mesh='pmap'; expected 'auto', or axes as in 'run=4,data=2'"),
+    ("--mesh=rum=2", "--mesh='rum=2': no axis 'rum'; did you mean 'run'? axes: run, data"),
+    ("--mesh=run=50,data=4", "needs 200 devices, run=50 x data=4; there are"),
+    ("--process_id=1", "--coordinator and --num_processes missing; a run over processes needs"),
+    ("--workdir=/proc/self/run", "cannot be written"),
+    ("--dropout=2", "dropout=2.0; expected at least 0 and less than 1"),
+    ("--strategy=fast", "--strategy='fast'; expected 'auto' or one of 'scan'"),
+    ("--strategy=associative", "--strategy='associative': 'associative' needs a cell that is linear"),
+    ("extra", "expected flags only, found 'extra'"),
+]
+
+
+@pytest.mark.parametrize(("flag", "words"), BAD)
+def test_bad_input_is_one_line_and_writes_nothing(flag, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workdir = [] if flag.startswith("--workdir") else [f"--workdir={tmp_path / 'run'}"]
+    assert train.main([*TINY, *workdir, flag]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.startswith("error: ") and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--cells=rnn;;", "--task=;"], "--task=';'"),
+        (["--cells=;"], "--cells=';'"),
+        (["--task=adding(length=10)", "--lengths=5"], "gives its length itself; leave out --lengths"),
+        (["--lengths=five"], "--lengths=five; expected whole numbers"),
+        (["--lengths=-5"], "length=-5"),
+        (["--resume"], "--resume needs --workdir"),
+    ],
+)
+def test_a_bad_grid_is_one_line(flags, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert benchmark.main(flags) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_of_nothing(tmp_path, capsys):
+    assert report.main([]) == 2
+    assert "expected RUN_DIR, found 'nothing'" in capsys.readouterr().err
+    assert report.main([str(tmp_path / "none")]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
