@@ -78,6 +78,12 @@ class Row(NamedTuple):
     shape: str = ""
     goal: float | None = None
 
+    @property
+    def measure_words(self) -> str:
+        """What is measured, in words, with the split that selects the evaluation."""
+        split, words = self.settings.get("select_on"), MEASURES[self.measure]
+        return words if split is None else f"{words.replace('final ', '')}, selected on {split}"
+
     def settings_at(self, budget: str) -> dict[str, Any]:
         """The fields of Config at a budget: the published ones, cut to fit two cores unless it is 'full'."""
         return dict(self.settings) | ({} if budget == "full" else dict(self.cpu))

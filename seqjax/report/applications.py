@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from seqjax.papers.row import MEASURES, Paper, Row
+from seqjax.papers.row import Paper, Row
 from seqjax.report.reproduction import read_results
 from seqjax.report.tables import short
 from seqjax.report.verdicts import decisive, interval, measured
@@ -85,7 +85,7 @@ def line(row: Row, found: Mapping[str, Any] | None) -> list[str]:
     """A row of the table, of its record if there is one."""
     published = "-" if row.published is None else f"{short(row.published)} [{row.source}]"
     measure = row.grade or {"loss": "loss (nats, or squared error)", "score": "accuracy"}.get(row.measure)
-    begin = [f"`{row.name}`", row.shape, measure or MEASURES[row.measure]]
+    begin = [f"`{row.name}`", row.shape, measure or row.measure_words]
     goal = "-" if row.goal is None else short(row.goal)
     if found is None:
         return [*begin, "not run", goal, published, "-", "-", "-"]

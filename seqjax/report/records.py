@@ -25,6 +25,7 @@ class Evaluation(NamedTuple):
     loss: float | None
     score: float | None
     grad_norm: float | None
+    selection_loss: float | None = None
 
 
 class Probe(NamedTuple):
@@ -46,7 +47,10 @@ class Probe(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One seed at one learning rate; status is 'solved', 'unsolved', 'diverged', 'unfinished' or 'untrained'."""
+    """One seed at one learning rate; status is 'solved', 'unsolved', 'diverged', 'unfinished' or 'untrained'.
+
+    With a split to select on, loss and score are those of the step selected_at, where its loss was selection_loss.
+    """
 
     seed: int
     learning_rate: float
@@ -58,6 +62,8 @@ class Run(NamedTuple):
     score: float | None
     evaluations: tuple[Evaluation, ...]
     probes: tuple[Probe, ...]
+    selection_loss: float | None = None
+    selected_at: int | None = None
 
 
 class Record(NamedTuple):
@@ -155,7 +161,8 @@ def _run(
     if end is not None:
         at = [_whole(end.get(name)) for name in ("solved_at", "diverged_at")]
         return Run(seed, rate, str(end["status"]), int(end["steps"]), *at,
-                   _number(end["loss"]), _number(end["score"]), evaluations, probes)  # fmt: skip
+                   _number(end["loss"]), _number(end["score"]), evaluations, probes,
+                   _number(end.get("selection_loss")), _whole(end.get("selected_at")))  # fmt: skip
     last = evaluations[-1] if evaluations else Evaluation(0, None, None, None, None)
     status = "unfinished" if trained else "untrained"
     return Run(seed, rate, status, last.step, None, None, last.loss, last.score, evaluations, probes)

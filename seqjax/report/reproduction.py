@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
+from seqjax.papers.row import BUDGETS, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
@@ -31,6 +31,7 @@ def result(
 
     def ended(run: Run, graded: Mapping[str, float]) -> dict[str, Any]:
         fields = ("seed", "learning_rate", "status", "steps", "solved_at", "diverged_at", "loss", "score")
+        fields += () if run.selected_at is None else ("selection_loss", "selected_at")
         return {name: getattr(run, name) for name in fields} | ({"grades": dict(graded)} if graded else {})
 
     return {
@@ -165,7 +166,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
             [
                 *begin,
                 _budget(row, budget, config),
-                MEASURES[row.measure],
+                row.measure_words,
                 published,
                 interval(value),
                 f"{solved}/{len(runs)}",
@@ -175,7 +176,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 "-" if wall is None else f"{wall / 60:.1f} min",
             ]
         )
-    return lines or [[*begin, "-", MEASURES[row.measure], published, _not_run(row), "-", "-", "-", "-", "-"]]
+    return lines or [[*begin, "-", row.measure_words, published, _not_run(row), "-", "-", "-", "-", "-"]]
 
 
 def _not_run(row: Row) -> str:

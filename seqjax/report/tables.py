@@ -58,7 +58,8 @@ class Row(NamedTuple):
 def table(records: Sequence[Record], every_rate: bool = False) -> list[Row]:
     """One row a record, at its best learning rate; with every_rate one for each that was run.
 
-    Best is where most seeds solved; then the lowest median of steps to solve, then of the final loss.
+    Best is where most seeds solved; then the lowest median of steps to solve, then of the final loss, or of the
+    loss of the split to select on.
     """
     rows = []
     for record in records:
@@ -79,7 +80,8 @@ def best_rate(record: Record) -> float:
     def rank(rate: float) -> tuple[float, float, float]:
         runs = at_rate(record, rate)
         solved = [run.solved_at for run in runs if run.solved_at is not None]
-        losses = [math.inf if run.loss is None or run.status == "diverged" else run.loss for run in runs]
+        found = [run.loss if run.selected_at is None else run.selection_loss for run in runs]
+        losses = [math.inf if each is None or run.status == "diverged" else each for each, run in zip(found, runs)]
         return -len(solved), statistics.median(solved or [math.inf]), statistics.median(losses)
 
     return min(rates(record), key=rank)

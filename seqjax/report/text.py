@@ -176,9 +176,13 @@ def _notes(rows: Sequence[Row], trained: bool, swept: bool) -> list[str]:
             f"† final loss not below {NO_MEMORY:g} of the baseline, that of the best guess without memory: "
             "no sign of anything remembered."
         )
+    selected = any(run.selected_at is not None for row in rows for run in row.record.runs)
+    if selected:
+        notes.append("Loss and score: of the evaluation at which the loss of the split to select on was least.")
     if swept:
         notes.append(
-            "Best learning rate: where most seeds solved; then the lowest median of steps to solve, then of final loss."
+            "Best learning rate: where most seeds solved; then the lowest median of steps to solve, then of "
+            + ("the loss of the split to select on." if selected else "final loss.")
         )
     return notes + [f"Note: {note}." for note in dict.fromkeys(note for row in rows for note in row.record.notes)]
 

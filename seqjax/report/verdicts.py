@@ -11,6 +11,7 @@ import numpy as np
 
 from seqjax.papers.row import BUDGETS, LESS_IS_BETTER, Row
 from seqjax.report.tables import short
+from seqjax.training.record import OF_OLD
 
 RESAMPLES = 10_000
 
@@ -132,8 +133,8 @@ def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = Tru
         return []
     wanted = {"cell": row.cell} | row.settings_at(budget)
     idle = DECIDES_NOTHING if solved else (*DECIDES_NOTHING, "stop_when_solved")
-    names = [name for name in wanted if name not in idle and name in config]
-    other = [name for name in names if _plain(wanted[name]) != _plain(config[name])]
+    made = OF_OLD | dict(config)  # what a setting was where an older record does not name it
+    other = [name for name in wanted if name not in idle and _plain(wanted[name]) != _plain(made[name])]
     elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", ".*")
     return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
 

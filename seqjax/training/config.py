@@ -24,6 +24,10 @@ class Config(NamedTuple):
     With an eval_task the loss and the score that are measured, the criterion by which a run is solved
     and the baseline are that task's, and train_loss alone tells of the task that is trained on.
 
+    With select_on, the name of another split of the data that are measured, a run's loss and score are
+    those of the evaluation at which that split's loss was least, and learning rates are compared by it:
+    neither is chosen by what is measured. The parameters that are kept are the last.
+
     The runs are learning_rates x seeds, learning rates outermost; seeds are first_seed and following.
     """
 
@@ -50,6 +54,7 @@ class Config(NamedTuple):
     clip_value: float | None = None
     penalty: str | None = None
     eval_task: str | None = None
+    select_on: str | None = None
     eval_every: int = 100
     eval_size: int = 1000
     probe_every: int = 500
@@ -124,6 +129,20 @@ def build_eval_task(config: Config, task: Task) -> Task:
                 "expected a task that differs in difficulty alone"
             )
     return other
+
+
+def build_select_task(config: Config) -> Task | None:
+    """The task that is measured, on the split that --select_on names; None where it names none.
+
+    Raises UserError where the task has no other split, or is measured on this one.
+    """
+    if config.select_on is None:
+        return None
+    measured = spec.parse(config.eval_task or config.task)
+    if measured.arguments.get("tested_on", "test") == config.select_on:
+        raise UserError(f"--select_on={config.select_on!r} is the split that is measured; expected another")
+    chosen = spec.Spec(measured.name, measured.arguments | {"tested_on": config.select_on})
+    return _named("--select_on", config.select_on, lambda: spec.build(str(chosen), [tasks, data], Task))
 
 
 def build(config: Config) -> tuple[Task, Model]:

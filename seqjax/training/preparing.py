@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from seqjax.training import memory
-from seqjax.training.config import Config, build, build_eval_task, check
+from seqjax.training.config import Config, build, build_eval_task, build_select_task, check
 from seqjax.training.layout import Layout, make_layout
 from seqjax.training.program import Program, make_program
 from seqjax.training.state import RunState
@@ -40,10 +40,10 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     """Build task, model and program for the devices that `mesh` names. Raises UserError; nothing is written."""
     check(config)
     task, model = build(config)
-    eval_task = build_eval_task(config, task)
-    branches = any(each.examples and each.examples.cuts for each in (task, eval_task))
+    eval_task, select_task = build_eval_task(config, task), build_select_task(config)
+    branches = any(each and each.examples and each.examples.cuts for each in (task, eval_task, select_task))
     layout = make_layout(mesh, len(config.runs), config.batch_size, "map" if branches else _usual_layout(config, model))
-    program = make_program(config, task, eval_task, model, layout.mesh.shape["data"])
+    program = make_program(config, task, eval_task, model, layout.mesh.shape["data"], select_task)
     memory.require(config, task, eval_task, model, program, layout)
     chunk, probe = layout.over(program.chunk), layout.over(program.probe)
     compiled = program._replace(init=jax.jit(program.init), chunk=chunk, probe=probe)

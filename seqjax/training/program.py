@@ -28,7 +28,7 @@ class Program(NamedTuple):
     init:  (seed, learning_rate, enabled) -> RunState
     chunk: (RunState, steps, data) -> (RunState, metrics): train so many steps, then evaluate
     probe: (RunState, data) -> Probe of the probe batch, the same for every run
-    data:  what the functions read: (train, test) of real data, empty for a synthetic task
+    data:  what the functions read: (train, test, the split to select on) of real data, each () where there is none
     """
 
     init: Callable[[Array, Array, Array], RunState]
@@ -37,7 +37,9 @@ class Program(NamedTuple):
     data: PyTree
 
 
-def make_program(config: Config, task: Task, eval_task: Task, model: Model, parts: int = 1) -> Program:
+def make_program(
+    config: Config, task: Task, eval_task: Task, model: Model, parts: int = 1, select_task: Task | None = None
+) -> Program:
     """The Program of a Config. Raises UserError where a batch is larger than the training data.
 
     With parts > 1 its chunk runs on as many devices along the mesh's `data` axis, each with its share of
@@ -46,7 +48,9 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
     data = (
         () if task.examples is None else task.examples.train,
         () if eval_task.examples is None else eval_task.examples.test,
+        () if select_task is None or select_task.examples is None else select_task.examples.test,
     )
+    names = ("train_loss", "grad_norm", "loss", "score") + (() if select_task is None else ("selection_loss",))
     for flag in ("batch_size", "probe_size"):
         if task.examples and getattr(config, flag) > count_of(data[0]):
             raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {count_of(data[0])} examples")
@@ -120,12 +124,14 @@ def make_program(config: Config, task: Task, eval_task: Task, model: Model, part
 
             run, total, norm = jax.lax.fori_loop(0, steps, body, (run, jnp.zeros(()), jnp.zeros(())))
             metrics = evaluate(eval_task, divided, run, data[1], config.eval_size)
+            if select_task is not None:
+                metrics["selection_loss"] = evaluate(select_task, divided, run, data[2], config.eval_size)["loss"]
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(metrics)
             run = run.replace(solved_at=jnp.where(first, run.step, run.solved_at))
             return run, {"train_loss": total / steps, "grad_norm": norm, **metrics}
 
         def rest(run: RunState) -> tuple[RunState, dict[str, Array]]:
-            return run, dict.fromkeys(("train_loss", "grad_norm", "loss", "score"), jnp.full((), jnp.nan))
+            return run, dict.fromkeys(names, jnp.full((), jnp.nan))
 
         return jax.lax.cond(run.going(config.stop_when_solved), train, rest, run)
 

@@ -93,16 +93,21 @@ def in_words(state: RunState, layout: Layout, lines: list[dict[str, Any]]) -> st
 
 
 def outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -> list[dict[str, Any]]:
-    """How each run ended, in the order of the runs, with the loss and score of its last evaluation."""
-    last: dict[int, dict[str, Any]] = {}
+    """How each run ended, in the order of the runs, with the loss and score of its last evaluation.
+
+    Where there is a split to select on they are of the evaluation at which its loss was least, the first
+    of equal ones, and 'selected_at' is that evaluation's step.
+    """
+    told: dict[int, list[dict[str, Any]]] = {}
     for line in (directory / "metrics.jsonl").read_text().splitlines():
         found = json.loads(line)
-        last[found["run"]] = found
+        told.setdefault(found["run"], []).append(found)
     ended = []
     steps, solved_at, diverged_at = (np.asarray(v) for v in (state.step, state.solved_at, state.diverged_at))
     for number, run in enumerate(config.runs):
         place = int(np.flatnonzero(layout.slots == number)[0])
         solved, diverged = int(solved_at[place]), int(diverged_at[place])
+        chosen = told[number][-1] if config.select_on is None else min(told[number], key=_selection_loss)
         ended.append(
             run
             | {
@@ -110,8 +115,14 @@ def outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -
                 "solved_at": None if solved == NEVER else solved,
                 "diverged_at": None if diverged == NEVER else diverged,
                 "steps": int(steps[place]),
-                "loss": last[number]["loss"],
-                "score": last[number]["score"],
+                "loss": chosen["loss"],
+                "score": chosen["score"],
             }
         )
+        if config.select_on is not None:
+            ended[-1] |= {"selection_loss": chosen["selection_loss"], "selected_at": chosen["step"]}
     return ended
+
+
+def _selection_loss(line: dict[str, Any]) -> float:
+    return math.inf if line["selection_loss"] is None else line["selection_loss"]

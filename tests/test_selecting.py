@@ -1,0 +1,97 @@
+"""Selection on a split: the evaluation and the learning rate that are reported, unseen what is measured."""
+
+import json
+
+import pytest
+from small_data import written
+from small_runs import SMALL, lines
+
+from experiments import train as script
+from seqjax import UserError
+from seqjax.report import load
+from seqjax.report.tables import best_rate
+from seqjax.report.text import markdown_table
+from seqjax.training import prepare, train
+
+SPLITS = {"train": 60, "test": 72, "validation": 48}  # each its own note: to learn one harms the others
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("pieces")
+    for split, note in SPLITS.items():
+        written(made / f"{split}.jsonl", {"notes": [[[note], [note], [note, note + 1], [note]]] * 4})
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """With selection and without: (result.json, the lines of metrics.jsonl, the record)."""
+    found = []
+    for split in ("validation", None):
+        task, place = f"piano_rolls(data={str(folder)!r})", tmp_path_factory.mktemp("runs") / "run"
+        config = SMALL._replace(task=task, select_on=split, steps=20, learning_rates=(3e-2, 3e-1))
+        train(prepare(config), place, command="here")
+        found.append((json.loads((place / "result.json").read_text()), lines(place / "metrics.jsonl"), load(place)[0]))
+    return found
+
+
+def test_the_evaluation_reported_is_the_one_with_the_least_loss_on_the_split(trained):
+    result, metrics, record = trained[0]
+    for number, end in enumerate(result["runs"]):
+        told = [line for line in metrics if line["run"] == number]
+        least = min(line["selection_loss"] for line in told)
+        (chosen,) = [line for line in told if line["selection_loss"] == least]
+        assert end["selected_at"] == chosen["step"] and end["selection_loss"] == least
+        assert (end["loss"], end["score"]) == (chosen["loss"], chosen["score"]) and end["steps"] == 20
+        run = record.runs[number]
+        assert (run.loss, run.selection_loss, run.selected_at) == (end["loss"], least, chosen["step"])
+    assert any(end["selected_at"] < 20 for end in result["runs"]), "else nothing was selected here"
+
+
+def test_training_is_the_same_with_and_without(trained):
+    (with_it, metrics, _), (without, plain, record) = trained
+    assert [{name: line[name] for name in plain[0]} for line in metrics] == plain
+    assert "selection_loss" not in plain[0] and record.runs[0].selected_at is None
+    last = [line["loss"] for line in plain if line["step"] == 20]
+    assert [end["loss"] for end in without["runs"]] == last != [end["loss"] for end in with_it["runs"]]
+
+
+def test_the_rate_is_chosen_by_the_split_too(trained):
+    """Though at the other rate the measured loss were less."""
+    record = trained[0][2]
+    for better in record.config["config"]["learning_rates"]:
+        told = {True: {"selection_loss": 1.0, "loss": 9.0}, False: {"selection_loss": 2.0, "loss": 0.0}}
+        runs = tuple(run._replace(**told[run.learning_rate == better]) for run in record.runs)
+        assert best_rate(record._replace(runs=runs)) == better
+        without = tuple(run._replace(selected_at=None) for run in runs)
+        assert best_rate(record._replace(runs=without)) != better
+
+
+def test_the_page_says_what_was_selected(trained):
+    selected, plain = (markdown_table([record]) for _, _, record in trained)
+    words = "the loss of the split to select on"
+    assert "of the evaluation at which " + words in selected and selected.count(words) == 2 and words not in plain
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        ("test", "--select_on='test' is the split that is measured"),
+        ("dev", "--select_on='dev'.*.*expected 'test' or 'validation'"),
+    ],
+)
+def test_a_split_that_will_not_do(split, says, folder):
+    with pytest.raises(UserError, match=says):
+        prepare(SMALL._replace(task=f"piano_rolls(data={str(folder)!r})", select_on=split))
+
+
+def test_a_task_or_data_without_splits(folder, tmp_path, capsys):
+    with pytest.raises(UserError, match="--select_on='validation': parity takes no argument 'tested_on'"):
+        prepare(SMALL._replace(select_on="validation"))
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_bytes((folder / f"{split}.jsonl").read_bytes())
+    task = f"--task=piano_rolls(data={str(tmp_path)!r})"
+    assert script.main([task, "--select_on=validation", f"--workdir={tmp_path / 'run'}", "--batch_size=2"]) == 2
+    err = capsys.readouterr().err
+    assert "has no split 'validation' to test on; splits: " in err and err.count("\n") == 1
