@@ -32,6 +32,7 @@ FORMS = [
     *["temporal_order(relevant=3)", "temporal_order(length=20, relevant=3)"],
     *["parity(length=1)", "parity(length=9, min_length=3)", VARIABLE, UNIFORM, PADDED],
     *["noise_free_lag(length=6, variant='2b')", "noise_free_lag(length=5, variant='2c', distractors=3)"],
+    "noise_free_lag(length=6, variant='2b', asked='last')",
     *["two_sequence(length=20, variant='3b', informative=1)", "two_sequence(length=20, variant='3c')"],
     *["warp(length=12, warping=3, variant='uniform', padding=True)", "embedded_reber(longest=9)"],
 ]
@@ -40,6 +41,7 @@ NOISY = "two_sequence(length=20, variant='3c')"  # what is to be learned is not 
 SIGMOIDS = [
     *(f"{name[:-1]}, outputs='sigmoid')" for name in (SMALLER["embedded_reber"], SMALLER["continual_reber"])),
     *(f"noise_free_lag(length=5, variant={variant!r}, outputs='sigmoid')" for variant in ("2a", "2b", "2c")),
+    "noise_free_lag(length=5, variant='2b', outputs='sigmoid', asked='last')",
     "temporal_order(length=20, outputs='sigmoid')",
 ]
 READS = [form for form in [*FORMS, *SIGMOIDS] if form.startswith(("warp", "embedded", "continual", "hidden"))]

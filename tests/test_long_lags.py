@@ -94,6 +94,19 @@ def test_noise_free_lag_as_in_the_1997_paper(variant):
     assert batch.inputs.shape[0] == 6 and task.input_size == task.output_size == 7
 
 
+@pytest.mark.parametrize("variant", ["2a", "2b"])
+def test_the_last_symbol_alone_may_be_asked_for(variant):
+    """The sequences are the same; the loss is that of the last step."""
+    (task, batch), (_, whole) = (
+        draw(f"noise_free_lag(length=6, variant={variant!r}, outputs='sigmoid'{asked})")
+        for asked in (", asked='last'", "")
+    )
+    np.testing.assert_array_equal(batch.inputs, whole.inputs)
+    outputs = np.random.default_rng(0).normal(size=(*batch.targets.shape, 7)).astype(np.float32)
+    wanted = ((1 / (1 + np.exp(-outputs[-1])) - np.eye(7)[batch.targets[-1]]) ** 2).sum(-1).mean()
+    assert float(task.loss(outputs, batch)) == pytest.approx(wanted, rel=1e-5) and task.baseline == 0.5
+
+
 def test_noise_free_lag_2c():
     """b, x or y, T and more distractors, e; each further symbol is e with chance 1/10."""
     task, batch = draw("noise_free_lag(length=5, variant='2c', distractors=3)")
@@ -112,6 +125,7 @@ def test_noise_free_lag_2c():
     [
         (SMALLER["noise_free_lag"], 0.25, "all"),
         ("noise_free_lag(length=6, variant='2b')", 0.25, "last"),
+        ("noise_free_lag(length=6, variant='2b', asked='last')", 0.25, "last"),
         ("noise_free_lag(length=5, variant='2c', distractors=3)", 0.2, "end"),
     ],
 )

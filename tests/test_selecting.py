@@ -1,4 +1,4 @@
-"""Selection on a split: the evaluation and the learning rate that are reported, unseen what is measured."""
+"""Selection on a split: the evaluation and the learning rate reported, chosen without what is measured."""
 
 import json
 

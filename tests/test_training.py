@@ -143,6 +143,40 @@ def test_optimizers_by_spec():
     np.testing.assert_allclose(found, -0.1 * np.outer([1.0, 0.5, 0.0], grads), atol=1e-7)
 
 
+def test_held_parameters_move_late_or_never():
+    """To the bit as the optimizer inside would move them, once they do."""
+    params = {"a": {"w": np.ones(2, np.float32), "b": np.ones(1, np.float32)}, "ab": np.ones(1, np.float32)}
+    make = make_optimizer("held(optimizer='adam', late=('a',), steps=2, fixed=('a/b',))", None, None, None)
+
+    def moved(optimizer):
+        state, found = optimizer.init(params), []
+        for _ in range(4):
+            updates, state = jax.jit(optimizer.update)(params, state)
+            found.append(jax.tree.map(np.asarray, updates))
+        return found
+
+    held, free = (moved(each(0.1)) for each in (make, make_optimizer("adam", None, None, None)))
+    for step, (ours, theirs) in enumerate(zip(held, free)):
+        assert not ours["a"]["b"].any()
+        np.testing.assert_array_equal(ours["ab"], theirs["ab"])
+        np.testing.assert_array_equal(ours["a"]["w"], theirs["a"]["w"] if step >= 2 else 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("late=('layer_9',)", "no parameters 'layer_9'; expected one of around/head/"),
+        ("fixed=('layer_0/0/w',)", "no parameters 'layer_0/0/w'"),
+        ("steps=0", "steps=0; expected at least 1"),
+        ("optimizer='adm'", "did you mean 'adam'"),
+        ("late='layer_0'", "late='layer_0'"),
+    ],
+)
+def test_bad_arguments_of_held(arguments, says):
+    with pytest.raises(UserError, match="--optimizer.*" + re.escape(says)):
+        prepare(SMALL._replace(optimizer=f"held({arguments})"))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -24,6 +24,7 @@ def noise_free_lag(
     variant: Literal["2a", "2b", "2c"] = "2a",
     distractors: int | None = None,
     outputs: Outputs = "softmax",
+    asked: Literal["all", "last"] = "all",
 ) -> Task:
     """Name at the end the symbol x or y that came at the beginning, T steps ago.
 
@@ -31,14 +32,14 @@ def noise_free_lag(
         '2a': (y, a1, ..., a_{p-1}, y) or (x, a1, ..., a_{p-1}, x), each with chance 1/2. At every step
             the next symbol is asked for. Inputs are the first p symbols, targets the last p.
         '2b': as '2a', but every a is drawn from a1, ..., a_{p-1}: no regularity to compress. The
-            drawn symbols cannot be predicted, and count all the same.
+            drawn symbols cannot be predicted, and count all the same, unless asked='last'.
         '2c': (b, y, a_i1, ..., a_i(q+k), e, y) or the same with x; every a is drawn from p
             distractors, and k is geometric: after q of them each further symbol is e with chance
             1/10. Only x or y is asked for, at the step of e: a memory of q + k + 1 steps.
 
     Loss: cross-entropy; with outputs='sigmoid' the squared error of sigmoids, as in the paper.
     Baseline, by cross-entropy: '2a' ln(2)/p; '2b' ((p - 1) ln(p - 1) + ln 2)/p; '2c' ln 2; by squared
-    error: '2a' 1/(2p); '2b' (p - 2 + 1/2)/p; '2c' 1/2.
+    error: '2a' 1/(2p); '2b' (p - 2 + 1/2)/p; '2c' 1/2. With asked='last' all have that of '2c'.
     Solved: on 99.99 % of the sequences every output unit's absolute error is below .25 at
     all steps ('2a'), below .25 at the last ('2b'), below .2 ('2c') (the paper: on 10,000 sequences
     in a row). The score is that share.
@@ -48,6 +49,7 @@ def noise_free_lag(
         variant: which of the three.
         distractors: '2c': p, how many distractors there are; None for as many as T.
         outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
+        asked: 'all' steps' next symbol counts in '2a' and '2b', or the 'last' alone; in '2c' it is the last.
 
     Raises:
         UserError: a length below 2, distractors outside '2c' or fewer than 1.
@@ -94,20 +96,20 @@ def noise_free_lag(
 
     unknown = (length - 1) * float(how.doubt(np.full(length - 1, 1 / (length - 1)))) if variant == "2b" else 0.0
     return Task(
-        _sampler(length, variant == "2b"),
+        _sampler(length, variant == "2b", asked == "all"),
         how.loss,
         score,
         solved,
         input_size=length + 1,
         output_size=length + 1,
-        baseline=(unknown + coin) / length,
+        baseline=coin if asked == "last" else (unknown + coin) / length,
         tokens=True,
         criterion=criterion,
         show=spelled(lambda n: f"a{n + 1}" if n < length - 1 else "xy"[n - length + 1]),
     )
 
 
-def _sampler(length: int, drawn: bool) -> Callable[[Array, int], Batch]:
+def _sampler(length: int, drawn: bool, at_all: bool) -> Callable[[Array, int], Batch]:
     """2a and 2b; tokens: a1 ... a_{p-1}, x, y."""
 
     def sample(key: Array, batch_size: int) -> Batch:
@@ -117,7 +119,8 @@ def _sampler(length: int, drawn: bool) -> Callable[[Array, int], Batch]:
         if drawn:
             fill = jax.random.randint(key_fill, fill.shape, 0, length - 1)
         whole = jnp.concatenate([ends, fill, ends])
-        return Batch(whole[:-1], whole[1:], jnp.ones((length, batch_size)))
+        mask = jnp.ones((length, batch_size)) if at_all else jnp.zeros((length, batch_size)).at[-1].set(1)
+        return Batch(whole[:-1], whole[1:], mask)
 
     return sample
 

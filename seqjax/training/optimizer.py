@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from seqjax.spec import Spec, check, did_you_mean, parse
-from seqjax.types import Array, UserError
+from seqjax.types import Array, PyTree, UserError
 
 
 def make_optimizer(
@@ -17,7 +19,7 @@ def make_optimizer(
     """learning rate -> GradientTransformation; the rate may be a traced value, one for each run.
 
     Args:
-        optimizer: spec of an optax optimizer without its rate: 'adam', 'sgd(momentum=0.9)'.
+        optimizer: spec of an optax optimizer without its rate: 'adam', 'sgd(momentum=0.9)'; or `held`.
         schedule: spec of an optax schedule that the rate is multiplied by, its init_value 1 unless
             given: 'cosine_decay_schedule(decay_steps=5000)'; None for a constant rate.
         clip_norm: gradients are scaled down to this global L2 norm. (Pascanu et al. 2013, section 3.2)
@@ -51,9 +53,66 @@ def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | Non
     return _known(flag, shape, schedules())(**shape.arguments)
 
 
+def held(
+    learning_rate: optax.ScalarOrSchedule,
+    optimizer: str = "sgd",
+    late: tuple[str, ...] = (),
+    steps: int = 1000,
+    fixed: tuple[str, ...] = (),
+) -> optax.GradientTransformation:
+    """An optimizer by which some parameters do not move before so many steps, and others never.
+
+    A part that joins late is not abused for what the others can learn without it. (Hochreiter & Schmidhuber
+    1997, section 4, where cells are added once the error no longer falls. Here they are there, as they begin,
+    and what reads them learns from the first step.)
+
+    Args:
+        learning_rate: of the optimizer.
+        optimizer: spec of the optax optimizer that moves them.
+        late: names of parameters that move after `steps`: 'layer_0' for all of a layer, 'layer_0/0/w_x' for one.
+        steps: for so many they keep their values.
+        fixed: names of parameters that keep them for ever.
+
+    Raises:
+        UserError: steps below 1, no such optimizer, or a name that the network does not have.
+    """
+    flag = "--optimizer='held'"
+    if steps < 1:
+        raise UserError(f"{flag}: steps={steps}; expected at least 1")
+    spec = _parsed(f"{flag}: optimizer", optimizer)
+    make = _known(f"{flag}: optimizer", spec, optimizers(), given=["learning_rate"])
+    inner = make(learning_rate, **spec.arguments)
+
+    def init(params: PyTree) -> tuple[PyTree, Array]:
+        names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        for part in (*late, *fixed):
+            if not any(_within(name, [part]) for name in names):
+                raise UserError(f"{flag}: no parameters {part!r}; expected one of {', '.join(names)}, or its beginning")
+        return inner.init(params), jnp.zeros((), jnp.int32)
+
+    def update(grads: PyTree, state: tuple[PyTree, Array], params: PyTree = None) -> tuple[PyTree, tuple]:
+        updates, after = inner.update(grads, state[0], params)
+
+        def allowed(path: tuple, update: Array) -> Array:
+            still = _within(_name(path), fixed) | (_within(_name(path), late) & (state[1] < steps))
+            return jnp.where(still, 0, update)
+
+        return jax.tree_util.tree_map_with_path(allowed, updates), (after, state[1] + 1)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _within(name: str, parts: Iterable[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}/") for part in parts)
+
+
 def optimizers() -> dict[str, Callable]:
-    """What optax has that takes a learning rate, by name."""
-    return {
+    """What optax has that takes a learning rate, by name, and `held`."""
+    return {"held": held} | {
         name: found
         for name, found in inspect.getmembers(optax, inspect.isfunction)
         if "learning_rate" in inspect.signature(found).parameters
