@@ -82,7 +82,6 @@ def _two_sequence(name: str, criterion: str, number: float, rates: tuple[float, 
 
 
 # One cell without output gate, biases and recurrence, and direct connections: the paper's 10,504 weights.
-CLOSED, LATE = -5.0, ("layer_0",)
 NONE_IN_THE_PAPER = ("layer_0/0/w_h", "layer_0/0/b", "around/head/bias")
 
 
@@ -91,18 +90,21 @@ def _lag(
     number: float,
     known: str,
     more: str = "variant='2a'",
-    gate: float = CLOSED,
+    gate: float = -5.0,
     squash: str = "hs97_g",
-    late: tuple[str, ...] = LATE,
+    late: tuple[str, ...] = ("layer_0",),
     fixed: tuple[str, ...] = NONE_IN_THE_PAPER,
     rates: tuple[float, ...] = (50.0, 100.0, 150.0, 250.0),
 ) -> Row:
     """2a or 2b, of 100 symbols."""
-    cell = "lstm(hidden=1, forget_gate=False, output_gate=False, output_activation='identity', "
-    cell += f"input_activation={squash!r}, input_bias={gate}, " + UNIFORM.format(scale=0.2) + ")"
+    cell = (
+        "lstm(hidden=1, forget_gate=False, output_gate=False, output_activation='identity', "
+        f"input_activation={squash!r}, input_bias={gate}, "
+        "recurrent_init='uniform', recurrent_scale=0.0, input_init='uniform', input_scale=0.2)"
+    )
     return Row(
         f"noise-free-lag-{name}",
-        str(Spec("skip", {"cell": cell.replace("recurrent_scale=0.2", "recurrent_scale=0.0")})),
+        str(Spec("skip", {"cell": cell})),
         f"noise_free_lag(length=100, {more}, outputs='sigmoid')",
         "sequences",
         number,
