@@ -4,7 +4,7 @@ import json
 
 import pytest
 from small_data import written
-from small_runs import SMALL, lines
+from small_runs import SMALL, lines, stopped_and_gone_on_with
 
 from experiments import train as script
 from seqjax import UserError
@@ -55,6 +55,15 @@ def test_training_is_the_same_with_and_without(trained):
     assert "selection_loss" not in plain[0] and record.runs[0].selected_at is None
     last = [line["loss"] for line in plain if line["step"] == 20]
     assert [end["loss"] for end in without["runs"]] == last != [end["loss"] for end in with_it["runs"]]
+
+
+def test_stopped_and_gone_on_with_is_as_never_stopped(folder, tmp_path):
+    """With parameters that are held beyond the stop, too."""
+    optimizer = "held(optimizer='adam', late=('layer_0',), steps=4)"
+    config = SMALL._replace(task=f"piano_rolls(data={str(folder)!r})", select_on="validation", optimizer=optimizer)
+    prepared = prepare(config, "map")
+    train(prepared, tmp_path / "whole", command="test")
+    stopped_and_gone_on_with(prepared, tmp_path)
 
 
 def test_the_rate_is_chosen_by_the_split_too(trained):
