@@ -41,7 +41,7 @@ CONFIG_FLAGS = {
     "teacher_forcing": (flags.DEFINE_string, BESIDE + "a schedule"),
     "beam": (flags.DEFINE_integer, BESIDE + "width"),
     "strategy": (flags.DEFINE_string, "how cells run over time: auto, scan, checkpointed, associative, deer ..."),
-    "optimizer": (flags.DEFINE_string, "spec of an optax optimizer, without its rate"),
+    "optimizer": (flags.DEFINE_string, "spec of an optax optimizer, without its rate; held(...) keeps parts still"),
     "schedule": (flags.DEFINE_string, "spec of an optax schedule that scales the rate"),
     "clip_norm": (flags.DEFINE_float, "clip gradients to this global norm; 0 for no clipping"),
     "clip_value": (flags.DEFINE_float, BESIDE + "each number"),
