@@ -88,6 +88,13 @@ def test_a_result_of_other_settings_than_the_rows_gives_no_verdict(settings, oth
     assert (changed(wanted, "full", config | {"steps": 5000}) == []) == (set(other) <= {"steps"})
 
 
+def test_a_setting_that_an_older_record_does_not_name_was_not_there():
+    before = {name: value for name, value in row().settings.items() if name != "select_on"}
+    before |= {"cell": "rnn", "task": "adding"}
+    assert changed(row(), "full", before) == []
+    assert changed(row()._replace(settings={"select_on": "validation"}), "full", before) == ["select_on"]
+
+
 def test_the_picture_shows_the_rows_that_have_both_numbers():
     """At the largest budget that was run; not one whose published number is zero, or whose seeds gave none."""
     runs = [run(solved_at=50, loss=0.5) | {"learning_rate": 1.0}, run(loss=2.0) | {"learning_rate": 1.0}]

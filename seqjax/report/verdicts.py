@@ -11,7 +11,6 @@ import numpy as np
 
 from seqjax.papers.row import BUDGETS, LESS_IS_BETTER, Row
 from seqjax.report.tables import short
-from seqjax.training.record import OF_OLD
 
 RESAMPLES = 10_000
 
@@ -133,8 +132,8 @@ def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = Tru
         return []
     wanted = {"cell": row.cell} | row.settings_at(budget)
     idle = DECIDES_NOTHING if solved else (*DECIDES_NOTHING, "stop_when_solved")
-    made = OF_OLD | dict(config)  # what a setting was where an older record does not name it
-    other = [name for name in wanted if name not in idle and _plain(wanted[name]) != _plain(made[name])]
+    # a setting that an older record does not name was not there
+    other = [name for name in wanted if name not in idle and _plain(wanted[name]) != _plain(config.get(name))]
     elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", ".*")
     return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
 
