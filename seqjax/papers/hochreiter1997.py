@@ -83,6 +83,8 @@ def _two_sequence(name: str, criterion: str, number: float, rates: tuple[float, 
 
 # One cell without output gate, biases and recurrence, and direct connections: the paper's 10,504 weights.
 NONE_IN_THE_PAPER = ("layer_0/0/w_h", "layer_0/0/b", "around/head/bias")
+SQUASHED = "as noise-free-lag-2a, but what is read of the cell is squashed into [-1, 1], as in the other experiments"
+BIASED = "as noise-free-lag-2a, but with biases that learn: an output's sees the errors of all steps"
 
 
 def _lag(
@@ -167,21 +169,10 @@ PAPER = Paper(
             "three is needed: the rows beside, each without one of them; at the paper's rate all seeds solve it too, "
             "but later, and at five times the rate most do in about the paper's time, others never",
         ),
-        _lag(
-            "2a-squashed",
-            5040,
-            "as noise-free-lag-2a, but what is read of the cell is squashed into [-1, 1], as in the other experiments",
-            shown="hs97_h",
-            rates=(100.0, 250.0, 500.0),
-        ),
+        _lag("2a-squashed", 5040, SQUASHED, shown="hs97_h", rates=(100.0, 250.0, 500.0)),
         _lag("2a-at-once", 5040, "as noise-free-lag-2a, but the cell learns from the first sequence on", late=()),
         _lag("2a-open-gate", 5040, "as noise-free-lag-2a, but the input gate's bias begins with 0", gate=0.0),
-        _lag(
-            "2a-biases",
-            5040,
-            "as noise-free-lag-2a, but with biases that learn: an output's sees the errors of all steps",
-            fixed=NONE_IN_THE_PAPER[:1],
-        ),
+        _lag("2a-biases", 5040, BIASED, fixed=NONE_IN_THE_PAPER[:1]),
         _lag(
             "2b",
             5680,
