@@ -69,7 +69,6 @@ def run(
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
     steps = [prepared.config.steps for prepared in programs.values()]
-    chunk = max(min(prepared.config.steps, prepared.config.eval_every) for prepared in programs.values())
     launch = read_launch(values.launch) if "launch" in values and values.launch else None
     with contextlib.ExitStack() as held:
 
@@ -81,7 +80,7 @@ def run(
         if launch is not None:
             _launch(launch, workdir, programs, values.mesh, command)
             return
-        stopping = held.enter_context(preemptible(kind, argv, workdir, chunk))
+        stopping = held.enter_context(preemptible(kind, argv, workdir, any(steps)))
         show = held.enter_context(progress_bar(sum(steps)))
         for number, (name, prepared) in enumerate(programs.items()):
             what, before = f"{prepared.config.cell} {prepared.config.task}", sum(steps[:number])

@@ -90,5 +90,5 @@ def training(config: Config, mesh: str, steps: int) -> Callable[[], object]:
     prepared = prepare(config, mesh)
     layout = prepared.layout
     state, data = layout.put(initialize(prepared)), layout.put(prepared.program.data, shared=True)
-    chunk, count = prepared.compiled.chunk, np.int32(steps)
-    return lambda: chunk(state, count, data)[0].step.block_until_ready()
+    count = np.int32(steps)
+    return lambda: prepared.compiled.train(state, count, data).step.block_until_ready()

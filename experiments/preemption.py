@@ -15,19 +15,19 @@ from seqjax.training.signals import Preempted, heeded
 
 
 @contextlib.contextmanager
-def preemptible(script: str, argv: Sequence[str], workdir: Path, chunk: int) -> Iterator[Callable[[], bool]]:
+def preemptible(script: str, argv: Sequence[str], workdir: Path, trains: bool) -> Iterator[Callable[[], bool]]:
     """Give what `train` asks whether to stop; at the end, also an early one, the report of the run directory.
 
     Args:
         script: whose name the command to go on has.
         argv: the arguments as typed.
         workdir: the run directory.
-        chunk: steps to the next place where a run can stop, at most.
+        trains: False where nothing is trained, and signals keep their meaning.
 
     Raises:
         Preempted: as `train` does, with the command that goes on.
     """
-    with heeded(chunk) as stopping:
+    with heeded(trains) as stopping:
         try:
             yield stopping
         except Preempted as stopped:

@@ -26,10 +26,10 @@ WORDS = """\
 - **Checkpoints.** Beside each lies the SHA-256 of its every file (`sha256sum -c 500.sha256` checks it by hand). A
   damaged one is named on stderr and moved to `checkpoints/damaged/`, for orbax would in time delete it; the run goes on
   from the one before. Two are kept. Run directories of before have no checksums, and are taken at orbax's word.
-- **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation` and `reproduce` at the end of the chunk of
-  `--eval_every` steps that is under way, with a checkpoint, the report so far, exit status 75 (EX_TEMPFAIL) and the
-  command that goes on. A chunk can be long: choose `--eval_every` so that one fits into the time between the warning
-  and the end. A second signal ends the process at once, with 128 + its number.
+- **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation` and `reproduce` within about five seconds (a
+  single step of all runs, an evaluation or a compilation that is under way may take longer), with a checkpoint, the
+  report so far, exit status 75 (EX_TEMPFAIL) and the command that goes on. A second signal ends the process at once,
+  with 128 + its number.
 - **The lock** is the operating system's (flock on the file `lock`): it dies with its process. On a file system without
   such locks nothing is held.
 - **Disk full.** ENOSPC, a quota (EDQUOT) and a limit on file sizes (EFBIG) end a run with one line and status 2. What a

@@ -83,7 +83,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     config = rows.config_of(row, values.budget, rows.place_of(row, values), values.seeds)
     directory = rows.directory_of(name, row, values)
     prepared = prepare(config, values.mesh)
-    with heeded(config.eval_every) as stopping, progress_bar(config.steps) as show:
+    with heeded() as stopping, progress_bar(config.steps) as show:
         try:
             train(
                 prepared,

@@ -97,11 +97,11 @@ def one(config: Config, mesh: str, steps: int, repeats: int) -> dict[str, Any]:
     layout = prepared.layout
     layout.meet()
     state, data = layout.put(initialize(prepared)), layout.put(prepared.program.data, shared=True)
-    program = prepared.compiled.chunk.lower(state, np.int32(steps), data).compile()
+    program = prepared.compiled.train.lower(state, np.int32(steps), data).compile()
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        program(state, np.int32(steps), data)[0].step.block_until_ready()
+        program(state, np.int32(steps), data).step.block_until_ready()
         times.append(1e3 * (time.perf_counter() - start) / steps)
     return {
         "milliseconds": times[1:],

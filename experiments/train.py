@@ -25,9 +25,8 @@ def train_one(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train one program and report."""
     workdir = command_line.workdir_from(values, "train")
     prepared = prepare(command_line.config_from(values), values.mesh)
-    chunk = min(prepared.config.steps, prepared.config.eval_every)
     with (
-        preemptible("train", argv, workdir, chunk) as stopping,
+        preemptible("train", argv, workdir, prepared.config.steps > 0) as stopping,
         progress_bar(prepared.config.steps) as show,
     ):
         train(

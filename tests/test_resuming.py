@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from small_runs import SMALL, final_state, lines, once
 
-from seqjax.training import prepare, train
+from seqjax.training import loop, prepare, train
 from seqjax.training.record import Lines, create
+from seqjax.training.signals import Preempted
 from seqjax.types import UserError
 
 
@@ -119,6 +120,65 @@ def test_killed_and_resumed_is_as_never_interrupted(whole, killed, stop):
     for name in ("metrics.jsonl", "gradients.jsonl"):
         assert (directory / name).read_bytes() == (unbroken / name).read_bytes()
     jax.tree.map(np.testing.assert_array_equal, final_state(directory)["runs"], final_state(unbroken)["runs"])
+
+
+PIECES = SMALL._replace(eval_every=5, steps=8, learning_rates=(1e-2, 1e38))  # at the second rate they diverge
+
+
+@pytest.fixture(scope="module")
+def in_long_pieces(tmp_path_factory):
+    """A run directory of PIECES, in pieces that soon reach from one evaluation to the next."""
+    directory = tmp_path_factory.mktemp("pieces") / "run"
+    train(once(PIECES, "run=1"), directory, command="test")
+    return directory
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7])
+def test_a_run_is_stopped_between_evaluations_and_nobody_sees_where(in_long_pieces, stop, tmp_path, monkeypatch):
+    """Trained step by step, stopped after some, gone on with: the same bits as at once."""
+    monkeypatch.setattr(loop, "PIECE", 0.0)
+    told = []
+    with pytest.raises(Preempted, match=f"stopped at step {stop} of 8"):
+        train(
+            once(PIECES, "run=1"),
+            tmp_path / "run",
+            command="test",
+            progress=lambda step, words: told.append(step),
+            stopping=lambda: stop in told,
+        )
+    assert told == list(range(stop + 1))
+    train(once(PIECES, "run=1"), tmp_path / "run", command="test", resume=True)
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (in_long_pieces / name).read_bytes()
+    whole = final_state(in_long_pieces)["runs"]
+    assert (whole["diverged_at"] == [-1, -1, 2, 2]).all() and "recent" not in whole
+    jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path / "run")["runs"], whole)
+
+
+def test_a_piece_has_the_steps_of_its_seconds_and_at_most_twice_those_before(monkeypatch):
+    class Program:
+        """Of which a step takes so many seconds."""
+
+        def __init__(self, seconds):
+            self.seconds = seconds
+
+        def train(self, state, steps, data):
+            now[0] += self.seconds * int(steps)
+            return state
+
+    now, state = [0.0], once(SMALL, "run=1").compiled.init(0, 0.1, True)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+
+    def pieces(seconds, count):
+        most, found = 1, []
+        for _ in range(count):
+            found.append(most)
+            _, most = loop._piece(Program(seconds), state, (), most, most)
+        return found
+
+    assert pieces(0.375, 7) == [1, 2, 4, 8, 13, 13, 13]
+    assert pieces(60.0, 3) == [1, 1, 1]
+    assert loop._piece(Program(0.375), state, (), 2, 13)[1] == 13  # the rest before an evaluation, 2 steps of 13
 
 
 def test_behind_the_first_line_of_a_later_step_none_is_kept(tmp_path):

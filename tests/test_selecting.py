@@ -9,6 +9,7 @@ from small_runs import SMALL, lines, stopped_and_gone_on_with
 from experiments import train as script
 from seqjax import UserError
 from seqjax.report import load
+from seqjax.report.curves import learning_curves, learning_rates
 from seqjax.report.tables import best_rate
 from seqjax.report.text import markdown_table
 from seqjax.training import prepare, train
@@ -81,6 +82,11 @@ def test_the_page_says_what_was_selected(trained):
     selected, plain = (markdown_table([record]) for _, _, record in trained)
     words = "the loss of the split to select on"
     assert "of the evaluation at which " + words in selected and selected.count(words) == 2 and words not in plain
+    assert "selected loss" in selected and "final loss" not in selected
+    assert "final loss" in plain and "selected loss" not in plain
+    figures = [[drawn([record]) for drawn in (learning_curves, learning_rates)] for _, _, record in trained]
+    assert ["diamond" in curves.explanation for curves, _ in figures] == [True, False]
+    assert [rates.title.split(" against")[0] for _, rates in figures] == ["Selected loss", "Final loss"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqjax.report.figures import Figure, by_task, canvas, cell_styles, legend_above, line, panels, png
 from seqjax.report.records import Record, Run
-from seqjax.report.tables import at_rate, best_rate, rates, spread
+from seqjax.report.tables import at_rate, best_rate, loss_words, rates, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ BASELINE = {"color": "#555555", "linestyle": (0, (5, 3)), "linewidth": 1.2}
 OPTIMUM = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1.2}
 SOLVED = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white", "linestyle": "none"}
 DIVERGED = {"marker": "X", "markersize": 8, "markeredgecolor": "white", "linestyle": "none"}
+SELECTED = {"marker": "D", "markersize": 5.5, "markerfacecolor": "white", "linestyle": "none"}
 HEADROOM = 30  # a loss above so many baselines leaves the panel, lest one that diverges flatten the others
 
 
@@ -41,7 +42,9 @@ def learning_curves(records: Sequence[Record]) -> Figure | None:
         if any(len(at_rate(record, best_rate(record))) > 1 for record in trained):
             handles += [line("one seed", color="#888888", linewidth=0.8)]
             handles += [line("median over seeds", color="#888888", linewidth=2.4)]
-        handles += _marks([run for record in trained for run in at_rate(record, best_rate(record))])
+        shown = [run for record in trained for run in at_rate(record, best_rate(record))]
+        selected = any(run.selected_at is not None for run in shown)
+        handles += _marks(shown) + [line("selected", color="#888888", **SELECTED)] * selected
         if any(record.baseline for record in trained):
             handles += [line("memoryless baseline", **BASELINE)]
         if any(record.optimum for record in trained):
@@ -52,7 +55,9 @@ def learning_curves(records: Sequence[Record]) -> Figure | None:
             "Learning curves",
             "The loss on fresh or test data against the training step: a panel for each task, a colour for each "
             "cell at its best learning rate, thin for one seed and bold for the median, in which a seed that has "
-            "ended keeps its last loss. The dashed line is the loss of the best guess without memory: a curve "
+            "ended keeps its last loss"
+            + (", and a diamond is the evaluation that another split selected" if selected else "")
+            + ". The dashed line is the loss of the best guess without memory: a curve "
             "that stays on it has learned nothing of what came before, and one that falls below it remembers.",
             png(figure),
         )
@@ -63,7 +68,7 @@ def learning_rates(records: Sequence[Record]) -> Figure | None:
     swept = [record for record in records if len(rates(record)) > 1]
     if not swept:
         return None
-    tasks, styles = by_task(swept), cell_styles(records)
+    tasks, styles, words = by_task(swept), cell_styles(records), loss_words(swept)
     columns = min(len(tasks), 3)
     with canvas(*_size(len(tasks), columns)) as figure:
         axes = panels(figure, len(tasks), columns, sharey=len({r.baseline for r in swept}) == 1)
@@ -74,7 +79,7 @@ def learning_rates(records: Sequence[Record]) -> Figure | None:
             for n, record in enumerate(members):
                 aside = between ** (0.012 * (n - (len(members) - 1) / 2))  # so that no bar hides another
                 _rates(ax, record, styles[record.cell], aside)
-            _finish(ax, task, members, "final loss")
+            _finish(ax, task, members, loss_words(members))
             _plain_ticks(ax.xaxis, sorted({rate for record in members for rate in rates(record)}))
             ax.set_xlabel("learning rate")
         handles = [line(cell, linewidth=2, color=style["color"], marker="o") for cell, style in styles.items()]
@@ -85,8 +90,8 @@ def learning_rates(records: Sequence[Record]) -> Figure | None:
         legend_above(figure, handles)
         return Figure(
             "learning_rates",
-            "Final loss against learning rate",
-            "The final loss of every cell at every learning rate that was run, the median over the seeds that did "
+            f"{words.capitalize()} against learning rate",
+            f"The {words} of every cell at every learning rate that was run, the median over the seeds that did "
             "not diverge with the range as a bar; a cross at the top is a rate at which seeds diverged. "
             "A cell whose lowest point lies at either end of the axis may do better still beyond it.",
             png(figure),
@@ -100,6 +105,9 @@ def _seeds(ax: Axes, runs: Sequence[Run], style: dict[str, Any]) -> None:
         ax.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.55 if len(runs) > 1 else 1)
         if run.status == "solved" and steps.size:
             ax.plot(steps[-1], losses[-1], color=colour, zorder=5, **SOLVED)
+        if run.selected_at is not None:
+            chosen = steps == run.selected_at
+            ax.plot(steps[chosen], losses[chosen], color=colour, zorder=5, **SELECTED)
         if run.status == "diverged":
             at_top = {"transform": ax.get_xaxis_transform(), "clip_on": False}
             where = (run.diverged_at or run.steps, 1.0)
@@ -163,7 +171,7 @@ def _finish(ax: Axes, title: str, records: Sequence[Record], what: str) -> None:
         low, high = ax.get_ylim()
         ax.set_ylim(min(low, baseline / 1.5), min(max(high, baseline * 1.5), baseline * HEADROOM))
     low, high = ax.get_ylim()
-    _plain_ticks(ax.yaxis, (1, 2, 5) if high / low < 2e3 else (1,))
+    _plain_ticks(ax.yaxis, range(1, 10) if high / low < 5 else (1, 2, 5) if high / low < 2e3 else (1,))
 
 
 def _plain_ticks(axis: Any, at: Sequence[float]) -> None:

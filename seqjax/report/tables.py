@@ -87,6 +87,11 @@ def best_rate(record: Record) -> float:
     return min(rates(record), key=rank)
 
 
+def loss_words(records: Iterable[Record]) -> str:
+    """What the loss of a run is called: that of its last evaluation, unless another split selected one."""
+    return "selected loss" if any(run.selected_at is not None for r in records for run in r.runs) else "final loss"
+
+
 def at_rate(record: Record, rate: float) -> list[Run]:
     """The seeds of one learning rate."""
     return [run for run in record.runs if run.learning_rate == rate]

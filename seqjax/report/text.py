@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from seqjax.report.ranking import ranking
 from seqjax.report.records import Record
-from seqjax.report.tables import NO_MEMORY, Row, Spread, rates, short, table
+from seqjax.report.tables import NO_MEMORY, Row, Spread, loss_words, rates, short, table
 from seqjax.spec import Spec, parse
 from seqjax.types import UserError
 
@@ -51,7 +51,7 @@ def lay_out(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[str]]
         columns += [
             ("solved", [_solved(r) for r in rows]),
             ("steps to solve", [str(r.steps_to_solve or "-") for r in rows]),
-            ("final loss", [r.loss.text("†" * r.no_memory) if r.loss else "-" for r in rows]),
+            (loss_words(records), [r.loss.text("†" * r.no_memory) if r.loss else "-" for r in rows]),
             ("baseline", ["-" if r.record.baseline is None else short(r.record.baseline) for r in rows]),
             ("score", [short(r.score.median) if r.score else "-" for r in rows]),
         ]
@@ -164,6 +164,8 @@ def _one_of_many(row: Row, rows: Sequence[Row]) -> bool:
 
 def _notes(rows: Sequence[Row], trained: bool, swept: bool) -> list[str]:
     notes = []
+    words = loss_words(row.record for row in rows)
+    selected = words == "selected loss"
     if any(row.seeds > 1 for row in rows):
         notes.append("Median over seeds [least..greatest]" + "; a diverged seed has no final value" * trained + ".")
     notes.append(
@@ -173,16 +175,15 @@ def _notes(rows: Sequence[Row], trained: bool, swept: bool) -> list[str]:
     )
     if any(row.no_memory for row in rows):
         notes.append(
-            f"† final loss not below {NO_MEMORY:g} of the baseline, that of the best guess without memory: "
+            f"† {words} not below {NO_MEMORY:g} of the baseline, that of the best guess without memory: "
             "no sign of anything remembered."
         )
-    selected = any(run.selected_at is not None for row in rows for run in row.record.runs)
     if selected:
         notes.append("Loss and score: of the evaluation at which the loss of the split to select on was least.")
     if swept:
         notes.append(
             "Best learning rate: where most seeds solved; then the lowest median of steps to solve, then of "
-            + ("the loss of the split to select on." if selected else "final loss.")
+            + ("the loss of the split to select on." if selected else f"{words}.")
         )
     return notes + [f"Note: {note}." for note in dict.fromkeys(note for row in rows for note in row.record.notes)]
 

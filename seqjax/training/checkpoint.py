@@ -47,8 +47,8 @@ class Checkpoints:
             if not sums.with_suffix("").exists():  # orbax keeps the newest and takes the others away
                 sums.unlink()
 
-    def latest(self, like: PyTree = None) -> tuple[int, PyTree] | None:
-        """The newest sound checkpoint with its step, in the structure of `like`, else as dicts; None if none.
+    def latest(self, *likes: PyTree) -> tuple[int, PyTree] | None:
+        """The newest sound checkpoint with its step, in the first of `likes` that it fits, else as dicts; None if none.
 
         A checkpoint that differs from its checksums is not read. One that cannot be used is named on
         stderr and moved to the folder `damaged`, as orbax would in time delete it; those without
@@ -60,11 +60,13 @@ class Checkpoints:
         bad: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             reason = by_first(lambda step=step: damage(self._directory / str(step)))
-            if reason is None:
+            for like in (likes or (None,)) if reason is None else ():
                 try:
                     state = self._manager.restore(step, args=ocp.args.StandardRestore(jax.device_get(like)))
+                    reason = None
+                    break
                 except Exception as error:  # orbax and tensorstore have an error for every kind of damage
-                    reason = textwrap.shorten(f"orbax: {error}", 200)
+                    reason = reason or textwrap.shorten(f"orbax: {error}", 200)
             if reason is None:
                 by_first(lambda step=step: self._set_aside(bad, step))
                 if bad:

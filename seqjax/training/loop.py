@@ -17,6 +17,7 @@ from seqjax.training.config import Config
 from seqjax.training.layout import Layout
 from seqjax.training.lock import hold
 from seqjax.training.preparing import Prepared, initialize
+from seqjax.training.program import Program
 from seqjax.training.record import NoRecords, Records
 from seqjax.training.signals import Preempted
 from seqjax.training.state import RunState, decided, to_keep
@@ -24,6 +25,7 @@ from seqjax.training.telling import description, in_words, measured_lines, outco
 from seqjax.types import PyTree
 
 Progress = Callable[[int, str], None]
+PIECE = 5.0  # seconds that a run trains before it tells how far it is, and heeds who asks it to stop
 
 
 def train(
@@ -46,10 +48,10 @@ def train(
         command: the command that a person typed, for the record.
         resume: continue a run directory of the same configuration: its final parameters are equal
             bit for bit, on a CPU, to those of a run that was never interrupted.
-        progress: called with the step reached and a few words, once the directory is there and
-            after every evaluation.
-        stopping: asked before every chunk of eval_every steps; where it is true, of several processes in
-            one of them, a checkpoint is written and the run left as it is, for --resume.
+        progress: called with the step reached and a few words, once the directory is there, every few
+            seconds of training and after every evaluation.
+        stopping: asked every few seconds; where it is true, of several processes in one of them, a
+            checkpoint is written and the run left as it is, for --resume.
 
     Raises:
         Preempted: `stopping` was true.
@@ -93,48 +95,69 @@ def _train(
     progress: Progress,
     stopping: Callable[[], bool],
 ) -> tuple[float, RunState]:
-    """The loop over chunks; the stack closes the files, also where an error ends it. Gives seconds and `_ends`."""
+    """The loop over evaluations; the stack closes the files, also where an error ends it. Gives seconds and `_ends`."""
     config, program, layout = prepared.config, prepared.compiled, prepared.layout
     progress(0, "compiling, and the first steps")
     began = time.monotonic()
     state = initialize(prepared)
-    done, seconds, saved = 0, 0.0, None
+    done, seconds, saved, piece, words = 0, 0.0, None, 1, ""
     if config.steps:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory / "checkpoints")))
-        saved = checkpoints.latest(_saved(state, layout, seconds))
+        amid = state.replace(recent=state.recent | {"steps": np.ones_like(state.recent["steps"])})
+        saved = checkpoints.latest(_saved(state, layout, seconds), _saved(amid, layout, seconds))
     if saved is not None:
         done, restored = saved
         seconds = float(restored["seconds"])
-        state = _placed(RunState(**restored["runs"]), layout)
+        state = _placed(RunState(**{"recent": state.recent} | restored["runs"]), layout)
 
     files = Records(directory, config, None if saved is None else done) if processes.is_first() else NoRecords()
     stack.callback(files.close)
     state, data = layout.put(state), layout.put(program.data, shared=True)
     ends = _ends(state, layout)
     going = _going(config, ends, layout)
-    if done == 0:
+    if saved is None:
         files.write_gradients(probed_lines(program.probe, state, data, layout, going))
     while done < config.steps and going.any():
-        if processes.any_of(stopping()):
-            checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
-            raise Preempted(f"stopped at step {done} of {config.steps}, with a checkpoint")
-        steps = min(config.eval_every, config.steps - done)
-        state, measured = program.chunk(state, np.int32(steps), data)
-        done += steps
+        before = done // config.eval_every * config.eval_every
+        after = min(before + config.eval_every, config.steps)
+        while done < after:
+            if processes.any_of(stopping()):
+                checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
+                raise Preempted(f"stopped at step {done} of {config.steps}, with a checkpoint")
+            steps = min(piece, after - done)
+            state, piece = _piece(program, state, data, steps, piece)
+            done += steps
+            if done < after:
+                progress(done, words)
+        state, measured = program.evaluate(state, data)
         lines = measured_lines(measured, done, layout, going)
         files.write_metrics(lines)
         ends = _ends(state, layout)
         going = _going(config, ends, layout)
-        if _passes(config.probe_every, done, steps):
+        if _passes(config.probe_every, before, done):
             files.write_gradients(probed_lines(program.probe, state, data, layout, going))
-        if _passes(config.checkpoint_every, done, steps) and going.any():
+        if _passes(config.checkpoint_every, before, done) and going.any():
             checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
-        progress(done, in_words(ends, layout, lines))
+        words = in_words(ends, layout, lines)
+        progress(done, words)
     seconds += time.monotonic() - began
     if config.steps:
         files.write_gradients(probed_lines(program.probe, state, data, layout, layout.slots >= 0))
         checkpoints.save(done, _saved(state, layout, seconds))
     return seconds, ends
+
+
+def _piece(program: Program, state: RunState, data: PyTree, steps: int, most: int) -> tuple[RunState, int]:
+    """Train so many steps, of the `most` that were allowed; gives how many the next piece is allowed.
+
+    These are as many as take PIECE seconds by this one's time, which in the first is mostly compilation, and at
+    most twice as many as this one's.
+    """
+    began = time.monotonic()
+    state = program.train(state, np.int32(steps), data)
+    state.step.block_until_ready()
+    pace = steps / max(time.monotonic() - began, 1e-9)
+    return state, processes.by_first(lambda: max(1, min(2 * most, int(PIECE * pace))))
 
 
 def _ends(state: RunState, layout: Layout) -> RunState:
@@ -143,13 +166,13 @@ def _ends(state: RunState, layout: Layout) -> RunState:
 
 
 def _going(config: Config, ends: RunState, layout: Layout) -> np.ndarray:
-    """For each place, whether its run is still to be trained."""
-    going = ends.going(config.stop_when_solved)
-    if not config.stop_when_decided:
-        return going
-    grid = len(config.learning_rates), config.seeds
-    solved_at, diverged_at = (each[_order(layout)].reshape(grid) for each in (ends.solved_at, ends.diverged_at))
-    return going & (not decided(solved_at, diverged_at, int(ends.step.max())))
+    """For each place, whether its run is still to be trained, or at least to be evaluated."""
+    going, amid = ends.going(config.stop_when_solved), ends.recent["steps"] > 0
+    if config.stop_when_decided:
+        grid = len(config.learning_rates), config.seeds
+        solved_at, diverged_at = (each[_order(layout)].reshape(grid) for each in (ends.solved_at, ends.diverged_at))
+        going &= not decided(solved_at, diverged_at, int(ends.step.max()))
+    return going | amid
 
 
 def _saved(state: RunState, layout: Layout, seconds: float) -> PyTree:
@@ -169,6 +192,6 @@ def _placed(runs: RunState, layout: Layout) -> RunState:
     return placed.replace(enabled=layout.slots >= 0)
 
 
-def _passes(every: int, done: int, steps: int) -> bool:
-    """Whether a multiple of `every` lies in the last `steps` steps."""
-    return done // every > (done - steps) // every
+def _passes(every: int, before: int, done: int) -> bool:
+    """Whether a multiple of `every` lies after step `before`, and not after `done`."""
+    return done // every > before // every

@@ -23,7 +23,7 @@ SMALL = 20_000
 class Prepared(NamedTuple):
     """A program that can be trained: everything a user can get wrong has been looked at.
 
-    `compiled` is the program, chunk and probe for all runs along the layout, compiled when they are first called: who
+    `compiled` is the program, all but `init` for all runs along the layout, compiled when they are first called: who
     trains twice with one Prepared, as a run that is resumed, compiles once.
     """
 
@@ -45,8 +45,8 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     layout = make_layout(mesh, len(config.runs), config.batch_size, "map" if branches else _usual_layout(config, model))
     program = make_program(config, task, eval_task, model, layout.mesh.shape["data"], select_task)
     memory.require(config, task, eval_task, model, program, layout)
-    chunk, probe = layout.over(program.chunk), layout.over(program.probe)
-    compiled = program._replace(init=jax.jit(program.init), chunk=chunk, probe=probe)
+    over = {name: layout.over(getattr(program, name)) for name in ("train", "evaluate", "probe")}
+    compiled = program._replace(init=jax.jit(program.init), **over)
     return Prepared(config, task, eval_task, model, program, layout, compiled)
 
 

@@ -1,4 +1,4 @@
-"""One program: initialize, train a chunk of steps, evaluate and probe, each a pure function of one run."""
+"""One program: initialize, train some steps, evaluate and probe, each a pure function of one run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
 from seqjax.models.stack import first_carries
 from seqjax.training.config import Config
-from seqjax.training.evaluation import evaluate
+from seqjax.training.evaluation import evaluate as measured
 from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
 from seqjax.training.split import mean_over_shares, split_model
-from seqjax.training.state import NEVER, RunState, blank
+from seqjax.training.state import NEVER, RunState, blank, nothing_recent
 from seqjax.training.stream import begins, on_batch, train_batch
 from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 
@@ -25,16 +25,24 @@ from seqjax.types import Array, Batch, Model, PyTree, Task, UserError
 class Program(NamedTuple):
     """The functions of one run, to be laid out over the run axis.
 
-    init:  (seed, learning_rate, enabled) -> RunState
-    chunk: (RunState, steps, data) -> (RunState, metrics): train so many steps, then evaluate
-    probe: (RunState, data) -> Probe of the probe batch, the same for every run
-    data:  what the functions read: (train, test, the split to select on) of real data, each () where there is none
+    init:     (seed, learning_rate, enabled) -> RunState
+    train:    (RunState, steps, data) -> RunState, so many steps on; a run that had ended at its last evaluation rests
+    evaluate: (RunState, data) -> (RunState, metrics), NaN where the run has rested since the last evaluation
+    probe:    (RunState, data) -> Probe of the probe batch, the same for every run
+    data:     what the functions read: (train, test, the split to select on) of real data, each () where there is none
+
+    Into how many calls of `train` the steps to an evaluation are cut makes no difference, not of a bit.
     """
 
     init: Callable[[Array, Array, Array], RunState]
-    chunk: Callable[[RunState, Array, PyTree], tuple[RunState, dict[str, Array]]]
+    train: Callable[[RunState, Array, PyTree], RunState]
+    evaluate: Callable[[RunState, PyTree], tuple[RunState, dict[str, Array]]]
     probe: Callable[[RunState, PyTree], Probe]
     data: PyTree
+
+    def chunk(self, run: RunState, steps: Array, data: PyTree) -> tuple[RunState, dict[str, Array]]:
+        """Train so many steps, then evaluate."""
+        return self.evaluate(self.train(run, steps, data), data)
 
 
 def make_program(
@@ -42,7 +50,7 @@ def make_program(
 ) -> Program:
     """The Program of a Config. Raises UserError where a batch is larger than the training data.
 
-    With parts > 1 its chunk runs on as many devices along the mesh's `data` axis, each with its share of
+    With parts > 1 it runs on as many devices along the mesh's `data` axis, each with its share of
     every batch; what it gives is the same on all.
     """
     data = (
@@ -96,7 +104,7 @@ def make_program(
         )
         return jax.tree.map(lambda new, old: jnp.where(anew, new, old), fresh, run.carry)
 
-    def update(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
+    def update(run: RunState, data: PyTree) -> RunState:
         """One step; a run whose loss or gradient is not finite keeps what it had."""
         drops = config.dropout or config.input_dropout or config.teacher_forcing
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if drops else None
@@ -113,32 +121,35 @@ def make_program(
         alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(norm)
         kept = jax.tree.map(lambda new, old: jnp.where(alive & finite, new, old), after, run)
         diverged_at = jnp.where(alive & ~finite, run.step + 1, run.diverged_at)
-        return kept.replace(diverged_at=diverged_at), value, norm
+        recent = {"steps": run.recent["steps"] + 1, "loss": run.recent["loss"] + value, "grad_norm": norm}
+        return kept.replace(diverged_at=diverged_at, recent=recent)
 
-    def chunk(run: RunState, steps: Array, data: PyTree) -> tuple[RunState, dict[str, Array]]:
-        def train(run: RunState) -> tuple[RunState, dict[str, Array]]:
-            def body(_: Array, so_far: tuple[RunState, Array, Array]) -> tuple[RunState, Array, Array]:
-                run, total, _ = so_far
-                run, value, norm = update(run, data)
-                return run, total + value, norm
+    def train(run: RunState, steps: Array, data: PyTree) -> RunState:
+        def go_on(run: RunState) -> RunState:
+            return jax.lax.fori_loop(0, steps, lambda _, run: update(run, data), run)
 
-            run, total, norm = jax.lax.fori_loop(0, steps, body, (run, jnp.zeros(()), jnp.zeros(())))
-            metrics = evaluate(eval_task, divided, run, data[1], config.eval_size)
+        going = run.going(config.stop_when_solved) | (run.recent["steps"] > 0)
+        return jax.lax.cond(going, go_on, lambda run: run, run)
+
+    def evaluate(run: RunState, data: PyTree) -> tuple[RunState, dict[str, Array]]:
+        def measure(run: RunState) -> tuple[RunState, dict[str, Array]]:
+            metrics = measured(eval_task, divided, run, data[1], config.eval_size)
             if select_task is not None:
-                metrics["selection_loss"] = evaluate(select_task, divided, run, data[2], config.eval_size)["loss"]
+                metrics["selection_loss"] = measured(select_task, divided, run, data[2], config.eval_size)["loss"]
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(metrics)
-            run = run.replace(solved_at=jnp.where(first, run.step, run.solved_at))
-            return run, {"train_loss": total / steps, "grad_norm": norm, **metrics}
+            solved_at = jnp.where(first, run.step, run.solved_at)
+            recent = {"train_loss": run.recent["loss"] / run.recent["steps"], "grad_norm": run.recent["grad_norm"]}
+            return run.replace(solved_at=solved_at, recent=nothing_recent()), recent | metrics
 
         def rest(run: RunState) -> tuple[RunState, dict[str, Array]]:
             return run, dict.fromkeys(names, jnp.full((), jnp.nan))
 
-        return jax.lax.cond(run.going(config.stop_when_solved), train, rest, run)
+        return jax.lax.cond(run.recent["steps"] > 0, measure, rest, run)
 
     def look(run: RunState, data: PyTree) -> Probe:
         return probe(model, run.params, probe_batch(task, data, config.probe_size), task.loss)
 
-    return Program(init, chunk, look, data)
+    return Program(init, train, evaluate, look, data)
 
 
 def probe_batch(task: Task, data: PyTree, size: int) -> Batch:

@@ -22,7 +22,7 @@ class Preempted(Exception):
 
 
 @contextlib.contextmanager
-def heeded(chunk: int) -> Iterator[Callable[[], bool]]:
+def heeded(trains: bool = True) -> Iterator[Callable[[], bool]]:
     """Give what tells whether a signal has asked to stop; afterwards signals do what they did before.
 
     A second signal ends the process at once, with the status 128 + its number, as a shell tells it. It
@@ -30,11 +30,10 @@ def heeded(chunk: int) -> Iterator[Callable[[], bool]]:
     can be long. Outside of the main thread, where none can be set, signals keep their meaning.
 
     Args:
-        chunk: steps to the next place where a run can stop, at most; 0 where nothing is trained, and
-            signals keep their meaning.
+        trains: False where nothing is trained, and signals keep their meaning.
     """
     asked: list[float] = []
-    if not chunk or threading.current_thread() is not threading.main_thread():
+    if not trains or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
 
@@ -43,7 +42,7 @@ def heeded(chunk: int) -> Iterator[Callable[[], bool]]:
             number = signal.Signals(numbers[0])
             if number in HEEDED and not asked:
                 asked.append(time.monotonic())
-                words = f"a checkpoint after at most {chunk} steps, then the end; a second signal stops at once"
+                words = "a checkpoint within seconds, then the end; a second signal stops at once"
                 tqdm.write(f"{number.name}: {words}", file=sys.stderr)
             elif number in HEEDED and time.monotonic() - asked[0] > TOGETHER:
                 os._exit(128 + number)

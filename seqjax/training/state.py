@@ -25,6 +25,8 @@ class RunState:
     solved_at:         [] step of the evaluation at which the task was first solved, or NEVER
     diverged_at:       [] step whose loss or gradient was not finite, or NEVER; the update was not made
     enabled:           [] False for a place of the run axis that only fills it up
+    recent:            of the training since the last evaluation: `steps` [] made or tried, the sum of their
+                       losses `loss` [], and the gradient's norm at the last, `grad_norm` []
     carry:             what the model carries from one window of a text to the next; else ()
     """
 
@@ -36,6 +38,7 @@ class RunState:
     solved_at: Array
     diverged_at: Array
     enabled: Array
+    recent: dict[str, Array]
     carry: PyTree = ()
 
     def going(self, stop_when_solved: bool) -> Array:
@@ -49,9 +52,18 @@ class RunState:
 
 
 def to_keep(runs: RunState) -> dict[str, PyTree]:
-    """What a checkpoint holds of runs: their fields by name, `carry` only where there is one (once there was none)."""
+    """What a checkpoint holds of runs: their fields by name, `carry` and `recent` only where they hold something.
+
+    So those of versions that had neither are read as well.
+    """
     fields = {field.name: getattr(runs, field.name) for field in dataclasses.fields(runs)}
-    return fields if jax.tree.leaves(runs.carry) else {name: fields[name] for name in fields if name != "carry"}
+    empty = {"carry": not jax.tree.leaves(runs.carry), "recent": not np.any(runs.recent["steps"])}
+    return {name: field for name, field in fields.items() if not empty.get(name)}
+
+
+def nothing_recent() -> dict[str, Array]:
+    """`recent` of a run that has just been evaluated."""
+    return {"steps": jnp.zeros((), jnp.int32), "loss": jnp.zeros(()), "grad_norm": jnp.zeros(())}
 
 
 STREAMS = ("init", "train", "dropout", "eval")
@@ -61,7 +73,7 @@ def blank(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
     """A run that has a seed and nothing else yet."""
     never = jnp.asarray(NEVER, jnp.int32)
     key = jax.random.key_data(jax.random.key(seed))
-    return RunState((), (), key, learning_rate, jnp.zeros((), jnp.int32), never, never, enabled)
+    return RunState((), (), key, learning_rate, jnp.zeros((), jnp.int32), never, never, enabled, nothing_recent())
 
 
 def decided(solved_at: np.ndarray, diverged_at: np.ndarray, done: int) -> bool:
