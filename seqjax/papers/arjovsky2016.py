@@ -17,6 +17,9 @@ SETTINGS = {
 CPU = {"steps": 4000}
 KNOWN = "the paper's 512 units are too many for two cores, here 128; it has one learning rate, 1e-3"
 
+ADDING = "baseline 1/6; one mark in each half; an IRNN of 100 units that others tuned later solves it after 22,000 "
+ADDING += "steps at 200 and after 30,000 at 400 [L2]"
+
 
 def _rows(
     task: str, name: str, cells: dict[str, str], known: str, cpu: dict[str, object] = CPU, **numbers: object
@@ -44,8 +47,8 @@ CELLS = {
 PAPER = Paper(
     "Arjovsky, Shah & Bengio 2016, Unitary Evolution Recurrent Neural Networks, ICML",
     (
-        *_rows("adding(length=200)", "adding-200", CELLS, "baseline 1/6; one mark in each half"),
-        *_rows("adding(length=400)", "adding-400", CELLS, "baseline 1/6; one mark in each half"),
+        *_rows("adding(length=200)", "adding-200", CELLS, ADDING),
+        *_rows("adding(length=400)", "adding-400", CELLS, ADDING),
         *_rows(
             *("copy_memory(length=100)", "copy-100", {"lstm": CELLS["lstm"]}, "LSTM stays at the baseline"),
             cpu={"steps": 2000, "seeds": 3, "learning_rates": (1e-3, 3e-3)},

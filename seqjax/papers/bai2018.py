@@ -149,8 +149,8 @@ LAST = JSB[1]._replace(
 PAPER = Paper(
     "Bai, Kolter & Koltun 2018, An Empirical Evaluation of Generic Convolutional and Recurrent Networks",
     (
-        *_adding(200, dict.fromkeys(CELLS), {"steps": 4000}),
-        *_adding(400, dict.fromkeys(CELLS), {"steps": 4000}),
+        *_adding(200, dict.fromkeys(CELLS), {"steps": 2000}),
+        *_adding(400, dict.fromkeys(CELLS), {"steps": 2000}),
         *_adding(
             600,
             {"lstm": 0.164, "gru": 5.3e-5, "rnn": 0.177},
