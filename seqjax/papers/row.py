@@ -99,8 +99,25 @@ class Row(NamedTuple):
         return self.task.replace(f"DATA/{self.data_set}", str(place))
 
 
+class Comparison(NamedTuple):
+    """A claim about two rows of a paper: how many times as many steps the one needs to solve its task as the other.
+
+    slower, faster: the rows' names
+    published: the ratio in the paper; None where it shows curves
+    source:    one of SOURCES
+    tolerance: relative distance at which two ratios are called the same
+    """
+
+    slower: str
+    faster: str
+    published: float | None
+    source: Literal["L", "L2", "M"]
+    tolerance: float = 0.1
+
+
 class Paper(NamedTuple):
-    """A paper: its citation, and its rows."""
+    """A paper: its citation, its rows, and what it says of some of them side by side."""
 
     title: str
     rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...] = ()

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.papers.row import BUDGETS, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
+from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, short, spread
-from seqjax.report.verdicts import decisive, interval, judged
+from seqjax.report.verdicts import at_best, decisive, interval, judged
 
 
 def result(
@@ -69,16 +70,16 @@ def read_results(directory: Path) -> tuple[dict[tuple[str, str, str], dict[str, 
 def _require_whole(content: dict[str, Any]) -> None:
     """Raise ValueError or KeyError where something that the page is made of is missing or of another kind."""
     config, device = content["config"], content["environment"]["device"]
-    at_best = [run for run in content["runs"] if run["learning_rate"] == content["best_learning_rate"]]
-    if not at_best or any({"status", "solved_at", "loss", "score"} - run.keys() for run in at_best):
+    runs = at_best(content)
+    if not runs or any({"status", "solved_at", "loss", "score"} - run.keys() for run in runs):
         raise ValueError("its runs are not whole")
     numbers = [config[name] for name in ("batch_size", "steps", "seeds")] + [device["count"]]
-    perhaps = [content["wall_seconds"], *(run[name] for run in at_best for name in ("solved_at", "loss", "score"))]
+    perhaps = [content["wall_seconds"], *(run[name] for run in runs for name in ("solved_at", "loss", "score"))]
     for value in (*numbers, *(value for value in perhaps if value is not None)):
         if not isinstance(value, (int, float)) or abs(value) > 1e300:
             raise ValueError(f"{value!r:.40} in the place of a number")
     texts = [content[name] for name in ("paper", "row", "budget")] + [device["kind"], config["task"]]
-    for value in (*texts, *(run["status"] for run in at_best)):
+    for value in (*texts, *(run["status"] for run in runs)):
         if not isinstance(value, str):
             raise ValueError(f"{value!r:.40} in the place of a text")
     if not isinstance(config["learning_rates"], list):
@@ -112,6 +113,8 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         rows = [line for row in paper.rows for line in _lines(name, row, results)]
         parts += [f"## {paper.title}", ""]
         parts += _table(HEADINGS, rows)
+        if paper.comparisons:
+            parts += ["", *_table(COMPARED, comparison_lines(name, paper, results))]
         notes: dict[str, list[str]] = {}
         for row in paper.rows:
             if row.known:
@@ -157,7 +160,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
         if found is None:
             continue
         config, device = found["config"], found["environment"]["device"]
-        runs = [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]
+        runs = at_best(found)
         value, words = judged(row, budget, found)
         steps = spread(run["solved_at"] for run in runs)
         solved = sum(run["status"] == "solved" for run in runs)

@@ -13,6 +13,7 @@ from seqjax.papers.row import BUDGETS, LESS_IS_BETTER, Row
 from seqjax.report.tables import short
 
 RESAMPLES = 10_000
+LOW, HIGH = int(0.025 * RESAMPLES), int(0.975 * RESAMPLES) - 1  # of the resamples in order
 
 
 class Measured(NamedTuple):
@@ -43,10 +44,27 @@ def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Me
     values = values[~np.isnan(values)]
     if not values.size:
         return Measured(None, None, None)
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    medians = np.sort(_medians(values[drawn]))
-    low, high = medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1]
+    medians = np.sort(_medians(_resampled(values, np.random.default_rng(0))))
+    low, high = medians[LOW], medians[HIGH]
     return Measured(float(_medians(values[None])[0]), float(low), float(high))
+
+
+def times_slower(slower: Sequence[Mapping[str, Any]], faster: Sequence[Mapping[str, Any]]) -> Measured:
+    """The ratio of the medians of steps to solve, of the seeds of two rows, and its interval by the bootstrap.
+
+    Where neither solves, the ratio may be anything: it is None of the seeds, and in a resample as low and as
+    high as can be.
+    """
+    random = np.random.default_rng(0)
+    at = [np.array([math.inf if run["solved_at"] is None else run["solved_at"] for run in runs], float)
+          for runs in (slower, faster)]  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        (value,) = _medians(at[0][None]) / _medians(at[1][None])
+        drawn = _medians(_resampled(at[0], random)) / _medians(_resampled(at[1], random))
+    if np.isnan(value):
+        return Measured(None, None, None)
+    low, high = (np.sort(np.where(np.isnan(drawn), end, drawn)) for end in (0.0, math.inf))
+    return Measured(float(value), float(low[LOW]), float(high[HIGH]))
 
 
 LARGEST = 700.0  # nats, whose exponential still is a number
@@ -57,6 +75,11 @@ def _value(row: Row, run: Mapping[str, Any]) -> float | None:
     if row.measure in OF_LOSS:
         return None if run["loss"] is None else OF_LOSS[row.measure](run["loss"])
     return run[row.measure] if row.grade is None else run.get("grades", {}).get(row.grade)
+
+
+def _resampled(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """So many seeds anew, with replacement, RESAMPLES times."""
+    return values[random.integers(len(values), size=(RESAMPLES, len(values)))]
 
 
 def _medians(values: np.ndarray) -> np.ndarray:
@@ -77,27 +100,33 @@ def _wilson(solved: int, seeds: int, z: float = 1.96) -> Measured:
 
 
 def verdict(row: Row, found: Measured, budget: str) -> str:
-    """'reproduced', 'better', 'not reproduced' or 'unclear: why'; no verdict of a smoke budget.
-
-    Reproduced: the published number lies in the interval, or within the row's tolerance of the median. An
-    interval without an upper end, as too many seeds never solved the task, holds every large number and decides
-    nothing.
-    """
+    """'reproduced', 'better', 'not reproduced' or 'unclear: why'; no verdict of a smoke budget."""
     if budget == "smoke":
         return "no verdict (smoke)"
-    if row.published is None:
+    cut = budget == "cpu" and bool(row.cpu)
+    return weighed(found, row.published, row.tolerance, cut, less_is_better=row.measure in LESS_IS_BETTER)
+
+
+def weighed(found: Measured, published: float | None, tolerance: float, cut: bool, *, less_is_better: bool) -> str:
+    """What was measured against a published number.
+
+    Reproduced: the published number lies in the interval, or within the tolerance of the median. An interval
+    without an upper end, as too many seeds never solved the task, holds every large number and decides nothing.
+
+    cut: whether the budget was smaller than the paper's
+    """
+    if published is None:
         return "unclear: the paper gives no number"
     if found.value is None:
         return "not reproduced: no finite value"
-    near = abs(found.value - row.published) <= row.tolerance * abs(row.published)
-    inside = found.low <= row.published <= found.high
+    near = abs(found.value - published) <= tolerance * abs(published)
+    inside = found.low <= published <= found.high
     if inside and not near and found.high == math.inf:
         return "unclear: the interval has no upper end, as seeds never solve it"
     if near or inside:
         return "reproduced"
-    better = found.value < row.published if row.measure in LESS_IS_BETTER else found.value > row.published
-    cut = " (with a smaller budget)" if budget == "cpu" and row.cpu else ""
-    return ("better" if better else "not reproduced") + cut
+    better = found.value < published if less_is_better else found.value > published
+    return ("better" if better else "not reproduced") + " (with a smaller budget)" * cut
 
 
 def decisive(
@@ -111,13 +140,23 @@ def decisive(
     return (found[-1], results[paper, row.name, found[-1]]) if found else None
 
 
+def at_best(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The seeds of a kept result at its best learning rate."""
+    return [run for run in result["runs"] if run["learning_rate"] == result["best_learning_rate"]]
+
+
 def judged(row: Row, budget: str, result: Mapping[str, Any]) -> tuple[Measured, str]:
     """What a kept result measured, and the verdict on it: none if its settings are not the row's any more."""
-    runs = [run for run in result["runs"] if run["learning_rate"] == result["best_learning_rate"]]
+    runs = at_best(result)
     found = measured(row, runs, result["config"]["batch_size"])
-    other = changed(row, budget, result["config"], any(run["status"] == "solved" for run in result["runs"]))
+    other = outdated(row, budget, result)
     words = f"unclear: the row has another {', '.join(other)} now" if other else verdict(row, found, budget)
     return found, words
+
+
+def outdated(row: Row, budget: str, result: Mapping[str, Any]) -> list[str]:
+    """What decides a row's numbers and is not what a kept result was made with."""
+    return changed(row, budget, result["config"], any(run["status"] == "solved" for run in result["runs"]))
 
 
 DECIDES_NOTHING = ("probe_every", "checkpoint_every", "stop_when_decided", "seeds")  # how many seeds is shown

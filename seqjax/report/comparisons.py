@@ -1,0 +1,38 @@
+"""Two rows of a paper side by side: how many times as many steps the one needs to solve its task as the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seqjax.papers.row import BUDGETS, Comparison, Paper, Row
+from seqjax.report.tables import short
+from seqjax.report.verdicts import at_best, interval, outdated, times_slower, weighed
+
+COMPARED = ("steps to solve", "over those of", "budget", "published ratio", "measured [95 % interval]", "verdict")
+
+
+def comparison_lines(
+    name: str, paper: Paper, results: Mapping[tuple[str, str, str], dict[str, Any]]
+) -> list[list[str]]:
+    """A line for each comparison of a paper, at the largest budget that both rows were run at."""
+    rows = {row.name: row for row in paper.rows}
+    return [_line(name, each, (rows[each.slower], rows[each.faster]), results) for each in paper.comparisons]
+
+
+def _line(
+    name: str, claim: Comparison, rows: tuple[Row, Row], results: Mapping[tuple[str, str, str], dict[str, Any]]
+) -> list[str]:
+    published = "curves only" if claim.published is None else f"{short(claim.published)} [{claim.source}]"
+    begin = [f"`{claim.slower}`", f"`{claim.faster}`"]
+    both = [budget for budget in BUDGETS[1:] if all((name, row.name, budget) in results for row in rows)]
+    if not both:
+        return [*begin, "-", published, "not run", "-"]
+    budget = both[-1]
+    kept = [results[name, row.name, budget] for row in rows]
+    found = times_slower(*map(at_best, kept))
+    cut = budget == "cpu" and any(row.cpu for row in rows)
+    words = weighed(found, claim.published, claim.tolerance, cut, less_is_better=False)
+    if any(outdated(row, budget, result) for row, result in zip(rows, kept)):
+        words = "unclear: a row has other settings now"
+    return [*begin, budget, published, interval(found), words]
