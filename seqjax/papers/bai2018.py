@@ -165,7 +165,7 @@ PAPER = Paper(
             "nottingham",
             "DATA/nottingham",
             {"lstm": ("lstm(hidden=450)", 3.29), "gru": ("gru(hidden=525)", 3.46), "rnn": ("rnn(hidden=930)", 4.05)},
-            {"seeds": 1, "learning_rates": (3e-3,)},
+            {"seeds": 1, "learning_rates": (1e-3, 3e-3)},
         ),
         *_text(
             *("word", "perplexity", 80, 16, 726),
