@@ -37,7 +37,7 @@ def test_the_other_ends_with_the_reason(victim, how, mesh, tmp_path, record_prop
 
 def test_what_was_saved_before_goes_on_to_the_same_bits(tmp_path):
     whole = told(train_with(tmp_path / "whole"))
-    children = start(tmp_path / "run", 2)
+    children = start(tmp_path / "run", 2, mesh="map")
     for line in children[1].stdout:
         if line == "at 4\n":
             children[1].kill()
