@@ -14,6 +14,7 @@ import pytest
 from small_runs import SMALL, final_state, lines, once
 
 from seqjax.training import loop, prepare, train
+from seqjax.training.prediction import restore
 from seqjax.training.record import Lines, create
 from seqjax.training.signals import Preempted
 from seqjax.types import UserError
@@ -147,6 +148,9 @@ def test_a_run_is_stopped_between_evaluations_and_nobody_sees_where(in_long_piec
             stopping=lambda: stop in told,
         )
     assert told == list(range(stop + 1))
+    _, params = restore(tmp_path / "run", 1)
+    every = final_state(tmp_path / "run")["runs"]["params"]
+    assert all((ours == theirs[1]).all() for ours, theirs in zip(*map(jax.tree.leaves, (params, every)), strict=True))
     train(once(PIECES, "run=1"), tmp_path / "run", command="test", resume=True)
     for name in ("metrics.jsonl", "gradients.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (in_long_pieces / name).read_bytes()

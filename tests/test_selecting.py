@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from small_data import written
 from small_runs import SMALL, lines, stopped_and_gone_on_with
@@ -13,6 +14,8 @@ from seqjax.report.curves import learning_curves, learning_rates
 from seqjax.report.tables import best_rate
 from seqjax.report.text import markdown_table
 from seqjax.training import prepare, train
+from seqjax.training.config import build_select_task
+from seqjax.training.prediction import restore
 
 SPLITS = {"train": 60, "test": 72, "validation": 48}  # each its own note: to learn one harms the others
 
@@ -48,6 +51,17 @@ def test_the_evaluation_reported_is_the_one_with_the_least_loss_on_the_split(tra
         run = record.runs[number]
         assert (run.loss, run.selection_loss, run.selected_at) == (end["loss"], least, chosen["step"])
     assert any(end["selected_at"] < 20 for end in result["runs"]), "else nothing was selected here"
+
+
+def test_the_parameters_of_that_evaluation_answer(trained):
+    """What is restored has, on the split and on what is measured, the losses that the record tells."""
+    result, _, record = trained[0]
+    for number, end in enumerate(result["runs"]):
+        prepared, params = restore(record.directory, number)
+        for task, loss in ((build_select_task(prepared.config), "selection_loss"), (prepared.eval_task, "loss")):
+            batch = task.examples.batch(task.examples.test)
+            outputs, _ = prepared.model.apply(params, batch.inputs, batch.lengths)
+            np.testing.assert_allclose(task.loss(outputs, batch), end[loss], rtol=1e-5)
 
 
 def test_training_is_the_same_with_and_without(trained):

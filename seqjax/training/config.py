@@ -26,7 +26,7 @@ class Config(NamedTuple):
 
     With select_on, the name of another split of the data that are measured, a run's loss and score are
     those of the evaluation at which that split's loss was least, and learning rates are compared by it:
-    neither is chosen by what is measured. The parameters that are kept are the last.
+    neither is chosen by what is measured. The parameters of that evaluation are kept beside the last.
 
     The runs are learning_rates x seeds, learning rates outermost; seeds are first_seed and following.
     """

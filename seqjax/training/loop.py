@@ -16,7 +16,7 @@ from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config
 from seqjax.training.layout import Layout
 from seqjax.training.lock import hold
-from seqjax.training.preparing import Prepared, initialize
+from seqjax.training.preparing import Prepared, forms, initialize
 from seqjax.training.program import Program
 from seqjax.training.record import NoRecords, Records
 from seqjax.training.signals import Preempted
@@ -103,8 +103,7 @@ def _train(
     done, seconds, saved, piece, words = 0, 0.0, None, 1, ""
     if config.steps:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(directory / "checkpoints")))
-        amid = state.replace(recent=state.recent | {"steps": np.ones_like(state.recent["steps"])})
-        saved = checkpoints.latest(_saved(state, layout, seconds), _saved(amid, layout, seconds))
+        saved = checkpoints.latest(*forms(prepared))
     if saved is not None:
         done, restored = saved
         seconds = float(restored["seconds"])
@@ -162,7 +161,7 @@ def _piece(program: Program, state: RunState, data: PyTree, steps: int, most: in
 
 def _ends(state: RunState, layout: Layout) -> RunState:
     """How far each run is, as NumPy arrays; without what it has learned and what it carries."""
-    return layout.get(state.replace(params=(), opt_state=(), carry=()))
+    return layout.get(state.replace(params=(), opt_state=(), carry=(), chosen=()))
 
 
 def _going(config: Config, ends: RunState, layout: Layout) -> np.ndarray:

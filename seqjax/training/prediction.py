@@ -14,14 +14,15 @@ from seqjax.data.streamed import count_of, pick
 from seqjax.tasks.showing import length
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config
-from seqjax.training.preparing import Prepared, prepare
-from seqjax.training.state import to_keep
+from seqjax.training.preparing import Prepared, forms, prepare
 from seqjax.training.stream import first_steps
 from seqjax.types import Array, Batch, PyTree, Task, UserError
 
 
 def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
     """What a run directory trained, and the parameters of its run of that number at the newest checkpoint.
+
+    Where a split selects they are those of the evaluation at which its loss was least.
 
     Raises:
         UserError: no run directory of `experiments.train`, no checkpoint yet, or no such run.
@@ -38,12 +39,13 @@ def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
         raise UserError(f"{str(directory)!r} has no checkpoint yet")
     checkpoints = Checkpoints(directory / "checkpoints")
     try:
-        found = checkpoints.latest(_form(prepared))
+        found = checkpoints.latest(*forms(prepared))
     finally:
         checkpoints.close()
     if found is None:
         raise UserError(f"{str(directory)!r} has no checkpoint yet")
-    return prepared, jax.tree.map(lambda leaf: leaf[run], found[1]["runs"]["params"])
+    runs = found[1]["runs"]
+    return prepared, jax.tree.map(lambda leaf: leaf[run], runs.get("chosen", runs)["params"])
 
 
 def answers(prepared: Prepared, params: PyTree, examples: PyTree, at_a_time: int = 64) -> Iterator[tuple[Batch, Array]]:
@@ -97,14 +99,3 @@ def graded(task: Task, answered: list[tuple[Batch, Array]]) -> dict[str, float]:
             said.append(task.spell(batch, given, n))
             steps.append(length(batch, n))
     return task.grade(truth, said, steps)
-
-
-def _form(prepared: Prepared) -> PyTree:
-    """What a checkpoint of the run directory holds, as zeros."""
-    runs = len(prepared.config.runs)
-    arguments = np.int32(0), np.float32(0), np.bool_(True)
-    one = jax.eval_shape(prepared.program.init, *arguments)
-    return {
-        "runs": to_keep(jax.tree.map(lambda leaf: np.zeros((runs, *leaf.shape), leaf.dtype), one)),
-        "seconds": np.float64(0),
-    }

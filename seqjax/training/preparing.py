@@ -12,8 +12,8 @@ from seqjax.training import memory
 from seqjax.training.config import Config, build, build_eval_task, build_select_task, check
 from seqjax.training.layout import Layout, make_layout
 from seqjax.training.program import Program, make_program
-from seqjax.training.state import RunState
-from seqjax.types import Model, Task
+from seqjax.training.state import RunState, to_keep
+from seqjax.types import Model, PyTree, Task
 
 # Weights times sequences of a batch: below, a CPU's time goes into the many small operations of a time step, which
 # runs side by side share; above, into its products, which are slower in a batch of matrices (docs/speed.md).
@@ -65,6 +65,15 @@ def initialize(prepared: Prepared) -> RunState:
             jax.device_get(prepared.compiled.init(np.int32(run["seed"]), np.float32(run["learning_rate"]), slot >= 0))
         )
     return jax.tree.map(lambda *leaves: np.stack(leaves), *made)
+
+
+def forms(prepared: Prepared) -> list[PyTree]:
+    """What a checkpoint of the run directory may hold, as zeros: after an evaluation, and between two."""
+    count = len(prepared.config.runs)
+    one = jax.eval_shape(prepared.program.init, np.int32(0), np.float32(0), np.bool_(True))
+    runs = jax.tree.map(lambda leaf: np.zeros((count, *leaf.shape), leaf.dtype), one)
+    amid = runs.replace(recent=runs.recent | {"steps": np.ones(count, np.int32)})
+    return [{"runs": to_keep(each), "seconds": np.float64(0)} for each in (runs, amid)]
 
 
 def _usual_layout(config: Config, model: Model) -> str:

@@ -76,7 +76,9 @@ def make_program(
         run = blank(seed, learning_rate, enabled)
         params = model.init(run.stream("init"))
         carry = first_carries(model.layers(params), config.batch_size) if streams else ()
-        return run.replace(params=params, opt_state=optimizer(learning_rate).init(params), carry=carry)
+        chosen = () if select_task is None else {"loss": jnp.asarray(jnp.inf), "params": params}
+        opt_state = optimizer(learning_rate).init(params)
+        return run.replace(params=params, opt_state=opt_state, carry=carry, chosen=chosen)
 
     forcing = make_schedule("--teacher_forcing", config.teacher_forcing)
     if forcing is not None and (task.readout != "decode" or not task.tokens):
@@ -135,7 +137,10 @@ def make_program(
         def measure(run: RunState) -> tuple[RunState, dict[str, Array]]:
             metrics = measured(eval_task, divided, run, data[1], config.eval_size)
             if select_task is not None:
-                metrics["selection_loss"] = measured(select_task, divided, run, data[2], config.eval_size)["loss"]
+                found = {"loss": measured(select_task, divided, run, data[2], config.eval_size)["loss"]}
+                metrics["selection_loss"], found["params"] = found["loss"], run.params
+                less = found["loss"] < run.chosen["loss"]
+                run = run.replace(chosen=jax.tree.map(lambda new, old: jnp.where(less, new, old), found, run.chosen))
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(metrics)
             solved_at = jnp.where(first, run.step, run.solved_at)
             recent = {"train_loss": run.recent["loss"] / run.recent["steps"], "grad_norm": run.recent["grad_norm"]}

@@ -28,6 +28,7 @@ class RunState:
     recent:            of the training since the last evaluation: `steps` [] made or tried, the sum of their
                        losses `loss` [], and the gradient's norm at the last, `grad_norm` []
     carry:             what the model carries from one window of a text to the next; else ()
+    chosen:            where a split selects, the least `loss` [] on it so far and the `params` that had it; else ()
     """
 
     params: PyTree
@@ -40,6 +41,7 @@ class RunState:
     enabled: Array
     recent: dict[str, Array]
     carry: PyTree = ()
+    chosen: PyTree = ()
 
     def going(self, stop_when_solved: bool) -> Array:
         """Whether the run is still to be trained: neither diverged nor, if that stops it, solved."""
@@ -52,12 +54,13 @@ class RunState:
 
 
 def to_keep(runs: RunState) -> dict[str, PyTree]:
-    """What a checkpoint holds of runs: their fields by name, `carry` and `recent` only where they hold something.
+    """What a checkpoint holds of runs: their fields by name; `carry`, `chosen` and `recent` only where not empty.
 
-    So those of versions that had neither are read as well.
+    So those of versions that had none of these are read as well.
     """
+    empty = {name: not jax.tree.leaves(getattr(runs, name)) for name in ("carry", "chosen")}
+    empty["recent"] = not np.any(runs.recent["steps"])
     fields = {field.name: getattr(runs, field.name) for field in dataclasses.fields(runs)}
-    empty = {"carry": not jax.tree.leaves(runs.carry), "recent": not np.any(runs.recent["steps"])}
     return {name: field for name, field in fields.items() if not empty.get(name)}
 
 
