@@ -95,14 +95,14 @@ def test_unfinished_run_says_so_and_shows_what_is_there(tmp_path):
     assert [r.status for r in record.runs] == ["unfinished"] * 2
     assert [(r.steps, r.loss) for r in record.runs] == [(200, 0.1), (200, 0.12)]
     assert "0/2 (2 unfinished)" in report.markdown_table([record]) and "step 200" in printed([record])
-    assert "unfinished at step 200" in report.write_report(directory).read_text()
+    assert "unfinished, last evaluated at step 200" in report.write_report(directory).read_text()
 
 
 def test_unfinished_before_the_first_evaluation(tmp_path):
     directory = write_run(tmp_path / "r", [run(losses=(), ends=())], finished=False)
     (directory / "metrics.jsonl").unlink()
     (directory / "gradients.jsonl").unlink()
-    assert "unfinished at step 0" in report.write_report(directory).read_text()
+    assert "unfinished, last evaluated at step 0" in report.write_report(directory).read_text()
     assert list((directory / "figures").iterdir()) == []
 
 
