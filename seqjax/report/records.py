@@ -144,7 +144,8 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
         raise UserError(f"{directory / 'result.json'}: not the result of a run ({_words(error)})") from error
     notes = [text for text in (note, note_too) if text]
     if trained and not ends:
-        notes.append(f"{names['cell']} on {names['task']}: unfinished, last evaluated at step {max(run.steps for run in runs)}")
+        last = max(run.steps for run in runs)
+        notes.append(f"{names['cell']} on {names['task']}: unfinished, last evaluated at step {last}")
     flow = _json(directory / "flow.json") if (directory / "flow.json").is_file() else {}
     return Record(directory, **names, **numbers, runs=runs, parameters=parameters,
                   wall_seconds=seconds, config=config, notes=tuple(notes), flow=flow)  # fmt: skip
