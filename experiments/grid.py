@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from experiments import command_line
-from experiments.launch import Launch, read_launch, run_jobs
+from experiments.launch import Launch, read_launch, require_none_died, train_apart
 from experiments.preemption import preemptible
 from experiments.progress import progress_bar
 from experiments.report import show_report
@@ -96,19 +94,11 @@ def _tell(show: Callable[[int, str, str], None], what: str, before: int, step: i
 
 def _launch(launch: Launch, workdir: Path, programs: dict[str, Prepared], mesh: str, command: str) -> None:
     """Each program that is not finished as a job; a report of all that there is."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    work = {
-        name: (prepared.config._asdict(), mesh, str((workdir / name).absolute()), command, visible)
-        for name, prepared in programs.items()
-    }
-    with progress_bar(len(work), "job") as show:
-        died = run_jobs(launch, workdir / "jobs", work, lambda name: (workdir / name / "result.json").exists(), show)
-    if len(died) < len(work):
+    places = {name: (prepared.config, workdir / name) for name, prepared in programs.items()}
+    died = train_apart(launch, workdir / "jobs", places, mesh, command)
+    if len(died) < len(programs):
         show_report(workdir)
-    for name, why in died.items():
-        print(f"died: {name}: {why}", file=sys.stderr)
-    if died:
-        raise UserError(f"{len(died)} of {len(work)} jobs died; the same command again runs those alone")
+    require_none_died(died, len(programs))
 
 
 def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int]) -> list[str]:

@@ -1,9 +1,10 @@
-"""The programs of a grid as jobs, on this machine or a Slurm cluster, through submitit."""
+"""Programs to be trained as jobs, on this machine or a Slurm cluster, through submitit."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from experiments import backend
+from experiments.progress import progress_bar
 from seqjax import UserError, spec
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, processes, train
@@ -109,6 +111,30 @@ def read_launch(text: str) -> Launch:
         return made
 
     return Launch(make, at_once)
+
+
+def train_apart(
+    launch: Launch, folder: Path, programs: dict[str, tuple[Config, Path]], mesh: str, command: str
+) -> dict[str, str]:
+    """Train each program in its run directory as a job, if it is not finished; of those that died, why.
+
+    folder: for scripts and logs of the jobs
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    work = {
+        name: (config._asdict(), mesh, str(directory.absolute()), command, visible)
+        for name, (config, directory) in programs.items()
+    }
+    with progress_bar(len(work), "job") as show:
+        return run_jobs(launch, folder, work, lambda name: (programs[name][1] / "result.json").exists(), show)
+
+
+def require_none_died(died: dict[str, str], count: int) -> None:
+    """Name the jobs that did, and why. Raises UserError if there are any."""
+    for name, why in died.items():
+        print(f"died: {name}: {why}", file=sys.stderr)
+    if died:
+        raise UserError(f"{len(died)} of {count} jobs died; the same command again runs those alone")
 
 
 def run_jobs(

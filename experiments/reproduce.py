@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command_line, rows
+from experiments import command_line, launch, rows
 from experiments.progress import progress_bar
 from experiments.row_costs import show_list
 from seqjax import UserError
@@ -25,6 +25,7 @@ from seqjax.report.ratios import ratios
 from seqjax.report.reproduction import read_results, render, result
 from seqjax.report.verdicts import interval, judged
 from seqjax.training import prepare, train
+from seqjax.training.lock import hold
 from seqjax.training.prediction import answers, graded, restore
 from seqjax.training.record import write_json
 from seqjax.training.signals import Preempted, heeded
@@ -39,6 +40,7 @@ flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", 
 flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
 command_line.define_mesh(FLAGS)
+launch.define_launch(FLAGS)
 flags.DEFINE_boolean("deterministic", False, "on a GPU, the same bits every time; slower", flag_values=FLAGS)
 flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
 
@@ -51,8 +53,12 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.list:
         show_list(chosen, values, results)
         return
+    died = {}
     if not values.render:
         command = command_line.command("reproduce", argv)
+        if values.launch:
+            died = _run_apart(chosen, values, command)
+            chosen = [(name, row) for name, row in chosen if f"{name}/{row.name}" not in died]
         lacking = [(name, row) for name, row in chosen if not run_row(name, row, values, command, results)]
         if lacking:
             _tell_others(known, {name for name, _ in lacking}, values)
@@ -65,6 +71,20 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
     print(f"results: {page}")
+    launch.require_none_died(died, len(chosen) + len(died))
+
+
+def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command: str) -> dict[str, str]:
+    """Train the rows whose data are at hand as jobs; of those that died, why."""
+    wanted, folder = launch.read_launch(values.launch), Path(values.workdir) / "jobs"
+    programs = {}
+    for name, row in chosen:
+        if rows.missing(row, values) is None:
+            config = rows.config_of(row, values.budget, rows.place_of(row, values), values.seeds)
+            prepare(config, values.mesh)  # what cannot be run is refused before anything is
+            programs[f"{name}/{row.name}"] = config, rows.directory_of(name, row, values)
+    with hold(folder):
+        return launch.train_apart(wanted, folder / values.budget, programs, values.mesh, command)
 
 
 def _tell_others(known: dict[str, Paper], names: set[str], values: flags.FlagValues) -> None:

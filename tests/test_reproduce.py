@@ -12,7 +12,7 @@ from seqjax.papers.row import BUDGETS, DATA_SETS, MEASURES, SOURCES, Paper
 from seqjax.report.reproduction import render
 from seqjax.report.tables import short
 from seqjax.spec import Spec, parse
-from seqjax.training import Config
+from seqjax.training import Config, prepare, train
 from seqjax.training.config import build, check
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +84,28 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     assert reproduce.main([*flags[3:4], "--render"]) == 0
     page = (tmp_path / "RESULTS.md").read_text()
     assert "hochreiter1997/embedded-reber-rnn.smoke.json cannot be read" in page and len(path.read_text()) == 100
+
+
+def test_rows_are_run_as_jobs_and_the_dead_ones_named(tmp_path, capsys, monkeypatch):
+    """Jobs themselves are in tests/scale; here one program is trained in their place, and one is not."""
+    dead, sound = "hochreiter1997/temporal-order-6b", "hochreiter1997/temporal-order-6a"
+
+    def train_apart(wanted, folder, programs, mesh, command):
+        assert (wanted.at_once, sorted(programs)) == (2, [sound, dead]) and folder.parent == tmp_path / "runs/jobs"
+        config, directory = programs[sound]
+        train(prepare(config, mesh), directory, command=command, resume=True)
+        return {dead: "out of memory"}
+
+    monkeypatch.setattr("experiments.launch.train_apart", train_apart)
+    flags = ["--paper=hochreiter1997", "--rows=temporal-order-6?", "--budget=smoke", "--launch=local(jobs=2)"]
+    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}", "--mesh=map"]
+    assert reproduce.main(flags) == 2
+    out, err = capsys.readouterr()
+    assert f"died: {dead}: out of memory\n" in err and "1 of 2 jobs died" in err
+    assert f"{sound}: published 31390" in out and dead not in out
+    assert [path.name for path in (tmp_path / "results").rglob("*.json")] == ["temporal-order-6a.smoke.json"]
+    assert reproduce.main([*flags[:3], "--launch=slrum"]) == 2
+    assert "did you mean 'slurm'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""experiments.benchmark --launch: jobs of their own, one report, and the dead ones again, alone."""
+"""--launch of benchmark and reproduce: jobs of their own, one report, and the dead ones again, alone."""
 
 import json
 import os
@@ -43,9 +43,14 @@ exec "$@"
 
 
 def launched(directory, how, cells, environment):
-    command = [sys.executable, "-m", "experiments.benchmark", *TINY, f"--cells={cells}", f"--workdir={directory}"]
+    return run(
+        "benchmark", [*TINY, f"--cells={cells}", f"--workdir={directory}", f"--launch={how}"], directory, environment
+    )
+
+
+def run(script, flags, directory, environment):
     return subprocess.run(
-        [*command, f"--launch={how}"],
+        [sys.executable, "-m", f"experiments.{script}", *flags],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -69,6 +74,17 @@ def test_a_job_that_died_is_named_and_run_again_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "frail.frail(" in done.stdout and "rnn(hidden=3)" in done.stdout
     assert sound.stat().st_mtime_ns == before and len(list(directory.glob("*/result.json"))) == 2
+
+
+def test_rows_of_a_paper_are_jobs_and_leave_their_records(tmp_path):
+    flags = ["--paper=hochreiter1997", "--rows=temporal-order-6?", "--budget=smoke", f"--workdir={tmp_path / 'runs'}"]
+    flags += [f"--results={tmp_path / 'results'}", "--launch=local(jobs=2)"]
+    done = run("reproduce", flags, tmp_path, {})
+    assert done.returncode == 0, done.stderr
+    kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "results").rglob("*.json"))]
+    assert [each["row"] for each in kept] == ["temporal-order-6a", "temporal-order-6b"]
+    assert all("--launch" in each["command"] and each["runs"][0]["steps"] == 20 for each in kept)
+    assert "`temporal-order-6b` | smoke" in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_slurm_is_handed_an_array_of_jobs_with_the_options_given(tmp_path):
