@@ -77,6 +77,10 @@ def test_the_line_of_a_comparison(published, slower, words):
     assert line[2] == "cpu" and line[-1] == words + cut
     (line,) = comparison_lines("p", paper, results("full", steps + 1))
     assert line[-1] == "unclear: a row has other settings now"
+    neither = results("full", steps)
+    for kept in neither.values():
+        kept["runs"] = [run() | {"learning_rate": 1.0}]
+    assert comparison_lines("p", paper, neither)[0][-2:] == ["-", "unclear: neither is solved"]
     one = {key: value for key, value in results("full", steps).items() if key[1] == "fast"}
     assert comparison_lines("p", paper, one)[0][2] == "-"
 

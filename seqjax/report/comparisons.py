@@ -32,7 +32,9 @@ def _line(
     kept = [results[name, row.name, budget] for row in rows]
     found = times_slower(*map(at_best, kept))
     cut = budget == "cpu" and any(row.cpu for row in rows)
-    words = weighed(found, claim.published, claim.tolerance, cut, less_is_better=False)
+    words = "unclear: neither is solved"
+    if found.value is not None:
+        words = weighed(found, claim.published, claim.tolerance, cut, less_is_better=False)
     if any(outdated(row, budget, result) for row, result in zip(rows, kept)):
         words = "unclear: a row has other settings now"
     return [*begin, budget, published, interval(found), words]
