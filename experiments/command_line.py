@@ -74,7 +74,12 @@ def define_run(flag_values: flags.FlagValues, script: str) -> None:
     flags.DEFINE_string("workdir", None, f"run directory [runs/{script}-<time>]", flag_values=flag_values)
     words = "on a GPU, the same bits every time; slower"
     flags.DEFINE_boolean("deterministic", False, words, flag_values=flag_values)
-    flags.DEFINE_boolean("resume", False, "continue the run directory where it stopped", flag_values=flag_values)
+    flags.DEFINE_boolean(
+        "resume",
+        False,
+        "continue the run directory where it stopped; with more --steps, beyond its end",
+        flag_values=flag_values,
+    )
 
 
 def define_mesh(flag_values: flags.FlagValues) -> None:

@@ -58,8 +58,8 @@ def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
     directory, _ = whole
     with pytest.raises(UserError, match="exists; --resume continues it"):
         train(once(SMALL, "run=1"), directory, command="test")
-    with pytest.raises(UserError, match="was made with steps=6, not 8"):
-        train(prepare(SMALL._replace(steps=8), "run=1"), directory, command="test", resume=True)
+    with pytest.raises(UserError, match="was made with steps=6, not 4"):
+        train(prepare(SMALL._replace(steps=4), "run=1"), directory, command="test", resume=True)
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="holds files that are no run's"):
         create(tmp_path, {}, resume=False)
@@ -158,6 +158,52 @@ def test_a_run_is_stopped_between_evaluations_and_nobody_sees_where(in_long_piec
     whole = final_state(in_long_pieces)["runs"]
     assert (whole["diverged_at"] == [-1, -1, 2, 2]).all() and "recent" not in whole
     jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path / "run")["runs"], whole)
+
+
+def test_a_finished_run_goes_on_beyond_its_end_as_if_it_had_been_asked_for_more_at_once(whole, tmp_path):
+    longer = once(SMALL._replace(steps=12), "run=1")
+    train(longer, tmp_path / "at once", command="test")
+    shutil.copytree(whole[0], tmp_path / "beyond")
+    result = train(longer, tmp_path / "beyond", command="more", resume=True)
+    assert [run["steps"] for run in result["runs"]] == [12] * 4
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        there, wanted = (lines(tmp_path / place / name) for place in ("beyond", "at once"))
+        assert [line for line in there if name[0] == "m" or line["step"] != 6] == wanted  # it was probed at its end
+    states = [final_state(tmp_path / place)["runs"] for place in ("beyond", "at once")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    told = json.loads((tmp_path / "beyond" / "config.json").read_text())
+    assert (told["command"], told["config"]["steps"]) == ("more", 12)
+    assert [(before["command"], before["config"]["steps"]) for before in told["earlier"]] == [("test", 6)]
+    assert train(longer, tmp_path / "beyond", command="test", resume=True) == result  # and is finished now
+
+
+@pytest.mark.parametrize(
+    ("before", "longer"),
+    [
+        ({}, True),
+        ({"steps": 12}, False),
+        ({"steps": 14}, False),
+        ({"steps": 5}, False),  # its last evaluation is none of the longer run's
+        ({"steps": 0}, False),
+        ({"steps": "6"}, False),
+        ({"eval_every": 0}, False),
+        ({"batch_size": 5}, False),
+        ({"mine": 1}, False),
+    ],
+)
+def test_a_run_is_made_longer_and_changed_in_nothing_else(before, longer, tmp_path):
+    """Of its own, or of each program of a grid."""
+    for number, over in enumerate((lambda config: config, lambda config: {"00": config, "01": config})):
+        directory = tmp_path / str(number)
+        create(directory, {"kind": "k", "config": over(SMALL._asdict() | before)}, resume=False)
+        (directory / "result.json").write_text("{}")
+        wanted = {"kind": "k", "config": over(SMALL._asdict() | {"steps": 12})}
+        if before == {"steps": 12} or longer:
+            create(directory, wanted, resume=True)
+        else:
+            with pytest.raises(UserError, match="was made with"):
+                create(directory, wanted, resume=True)
+        assert (directory / "result.json").exists() == (not longer)
 
 
 def test_a_piece_has_the_steps_of_its_seconds_and_at_most_twice_those_before(monkeypatch):

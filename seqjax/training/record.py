@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -26,33 +26,46 @@ RECORDS = (":(exclude,top)results", ":(exclude,top)RESULTS.md")  # change as the
 
 
 def create(directory: Path, description: dict[str, Any], resume: bool, flag: str = "--workdir") -> None:
-    """Make a run directory, or find the one that is to be continued.
+    """Make a run directory, or find the one that is to be continued, also beyond its end if more steps are asked for.
 
-    config.json is written first and whole; a directory without one holds no run.
+    config.json is written first and whole; a directory without one holds no run. One that goes on beyond its
+    end keeps under `earlier` what config.json said before, and is not finished any more.
 
     Raises:
         UserError: it exists and is not to be continued, holds something else, was made by another
             configuration (with the first setting that differs), or cannot be written.
     """
     config = directory / "config.json"
-    if config.exists():
-        if not resume:
-            raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
-        before = read_json(config)
-        wanted = json.loads(json.dumps(description))
-        for key in ("kind", "config"):
-            _require_equal(directory, before.get(key), wanted.get(key), flag)
+    if not config.exists():
+        with _writing(directory, flag):
+            if directory.exists() and any(path.name != "lock" for path in directory.iterdir()):
+                raise UserError(f"{flag}={directory} holds files that are no run's; name another directory")
+            directory.mkdir(parents=True, exist_ok=True)
+            write_json(config, description)
         return
+    if not resume:
+        raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
+    before, wanted = read_json(config), json.loads(json.dumps(description))
+    if before.get("kind") == wanted.get("kind") and _is_longer(before.get("config"), wanted.get("config")):
+        earlier = before.pop("earlier", [])
+        with _writing(directory, flag):
+            (directory / "result.json").unlink(missing_ok=True)
+            write_json(config, wanted | {"earlier": [*(earlier if isinstance(earlier, list) else []), before]})
+        return
+    for key in ("kind", "config"):
+        _require_equal(directory, before.get(key), wanted.get(key), flag)
+
+
+@contextlib.contextmanager
+def _writing(directory: Path, flag: str) -> Iterator[None]:
     try:
-        if directory.exists() and any(path.name != "lock" for path in directory.iterdir()):
-            raise UserError(f"{flag}={directory} holds files that are no run's; name another directory")
-        directory.mkdir(parents=True, exist_ok=True)
-        write_json(config, description)
+        yield
     except OSError as error:
         raise UserError(f"{flag}={directory} cannot be written: {error.strerror or error}") from error
 
 
-OF_OLD = Config._field_defaults  # what a setting was where a directory of an older version does not name it
+# What a setting was where a directory of an older version does not name it.
+OF_OLD = json.loads(json.dumps(Config._field_defaults))
 
 
 def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None:
@@ -67,6 +80,22 @@ def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None
                 f"{flag}={directory} was made with {key}={before.get(key)!r}, not {wanted.get(key)!r}; "
                 "give that, or name another directory"
             )
+
+
+def _is_longer(before: Any, wanted: Any) -> bool:
+    """Whether these settings, or those of each program of a grid, differ in having more steps, and in nothing else.
+
+    The former end must be one of the longer run's evaluations: then both are the same run as far as that.
+    """
+    if not (isinstance(before, dict) and isinstance(wanted, dict)):
+        return False
+    if "steps" not in wanted:
+        return before.keys() == wanted.keys() and all(_is_longer(before[name], wanted[name]) for name in wanted)
+    before = OF_OLD | before
+    end, every = before["steps"], before["eval_every"]
+    if not (type(end) is type(every) is int and 0 < end < wanted["steps"] and every > 0 and end % every == 0):
+        return False
+    return before | {"steps": wanted["steps"]} == OF_OLD | wanted
 
 
 def environment() -> dict[str, Any]:
