@@ -48,7 +48,7 @@ PAPER = Paper(
         *_pair("copy_memory(length=500)", "copy-500", 750, 1000),
         *_pair("copy_memory(length=500, variant='variable')", "variable-copy-500", 500, 1000),
         *_pair("adding(length=200)", "adding-200", 200, 3000),
-        *_pair("adding(length=750)", "adding-750", 750, 10_000, seeds=2),
+        *_pair("adding(length=750)", "adding-750", 750, 20_000, seeds=2),
         *_warped("uniform"),
         *_warped("variable"),
     ),
