@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
 from seqjax.training import processes
+from seqjax.training.loop import STARTING
 
 
 @contextlib.contextmanager
@@ -15,13 +17,14 @@ def progress_bar(total: int, unit: str = "step") -> Iterator[Callable[[int, str,
     """Give (step, what is run, how it goes) -> None, which draws a bar on stderr.
 
     The bar is there from the first call on, so that an error before it has a line of its own. Of several
-    processes the first draws it.
+    processes the first draws it. What was made before a run went on, and while it compiled, tells no pace.
     """
     with contextlib.ExitStack() as stack:
         bar: tqdm | None = None
+        starting = False
 
         def show(step: int, what: str, words: str) -> None:
-            nonlocal bar
+            nonlocal bar, starting
             if not processes.is_first():
                 return
             if bar is None:
@@ -29,7 +32,12 @@ def progress_bar(total: int, unit: str = "step") -> Iterator[Callable[[int, str,
                 bar = stack.enter_context(tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.05, **form))
             bar.set_description(what, refresh=False)
             bar.set_postfix_str(words, refresh=False)
-            bar.update(step - bar.n)
+            if starting:
+                bar.n = bar.last_print_n = step
+                bar.last_print_t = time.time()
+            else:
+                bar.update(step - bar.n)
             bar.refresh()
+            starting = words == STARTING
 
         yield show

@@ -25,6 +25,7 @@ from seqjax.training.telling import description, in_words, measured_lines, outco
 from seqjax.types import PyTree
 
 Progress = Callable[[int, str], None]
+STARTING = "compiling, and the first steps"
 PIECE = 5.0  # seconds that a run trains before it tells how far it is, and heeds who asks it to stop
 
 
@@ -97,7 +98,7 @@ def _train(
 ) -> tuple[float, RunState]:
     """The loop over evaluations; the stack closes the files, also where an error ends it. Gives seconds and `_ends`."""
     config, program, layout = prepared.config, prepared.compiled, prepared.layout
-    progress(0, "compiling, and the first steps")
+    progress(0, STARTING)
     began = time.monotonic()
     state = initialize(prepared)
     done, seconds, saved, piece, words = 0, 0.0, None, 1, ""
