@@ -86,6 +86,19 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     assert "hochreiter1997/embedded-reber-rnn.smoke.json cannot be read" in page and len(path.read_text()) == 100
 
 
+def test_a_row_that_has_more_steps_now_goes_on_beyond_its_end_and_says_so(tmp_path, monkeypatch):
+    flags = ["--paper=hochreiter1997", "--rows=temporal-order-6a", "--budget=smoke", "--mesh=map"]
+    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}"]
+    kept = []
+    for steps in (20, 30):
+        monkeypatch.setitem(rows.SMOKE, "steps", steps)
+        assert reproduce.main(flags) == 0
+        kept.append(json.loads(next((tmp_path / "results").rglob("*.json")).read_text()))
+    first, second = kept
+    assert (first["runs"][0]["steps"], second["runs"][0]["steps"]) == (20, 30) and "earlier" not in first
+    assert second["earlier"] == [{"steps": 20, "commit": first["environment"]["commit"]}]
+
+
 def test_rows_are_run_as_jobs_and_the_dead_ones_named(tmp_path, capsys, monkeypatch):
     """Jobs themselves are in tests/scale; here one program is trained in their place, and one is not."""
     dead, sound = "hochreiter1997/temporal-order-6b", "hochreiter1997/temporal-order-6a"

@@ -27,6 +27,8 @@ def result(
 ) -> dict[str, Any]:
     """What is kept of a run, as JSON: its settings, every run's end and grades, device, versions, wall time.
 
+    `earlier` tells of a run that went on beyond its end how many steps it had before, and by which commit.
+
     peers: the task's own, simple predictors on the same rows
     """
 
@@ -35,6 +37,10 @@ def result(
         fields += () if run.selected_at is None else ("selection_loss", "selected_at")
         return {name: getattr(run, name) for name in fields} | ({"grades": dict(graded)} if graded else {})
 
+    before = [
+        {"steps": each["config"]["steps"], "commit": each["environment"]["commit"]}
+        for each in record.config.get("earlier", [])
+    ]
     return {
         "paper": paper,
         "row": row.name,
@@ -42,6 +48,7 @@ def result(
         "command": command,
         "config": record.config["config"],
         "environment": record.config["environment"],
+        **({"earlier": before} if before else {}),
         "parameters": record.parameters,
         "baseline": record.baseline,
         "peers": dict(peers),
