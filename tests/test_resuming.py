@@ -14,8 +14,9 @@ import pytest
 from small_runs import SMALL, final_state, lines, once
 
 from seqjax.training import loop, prepare, train
+from seqjax.training.lines import Lines
 from seqjax.training.prediction import restore
-from seqjax.training.record import Lines, create
+from seqjax.training.record import create
 from seqjax.training.signals import Preempted
 from seqjax.types import UserError
 

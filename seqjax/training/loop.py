@@ -15,10 +15,10 @@ from seqjax.training import processes, record
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.config import Config
 from seqjax.training.layout import Layout
+from seqjax.training.lines import NoRecords, Records
 from seqjax.training.lock import hold
 from seqjax.training.preparing import Prepared, forms, initialize
 from seqjax.training.program import Program
-from seqjax.training.record import NoRecords, Records
 from seqjax.training.signals import Preempted
 from seqjax.training.state import RunState, decided, to_keep
 from seqjax.training.telling import description, in_words, measured_lines, outcomes, probed_lines
