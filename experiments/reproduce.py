@@ -80,7 +80,7 @@ def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command:
     programs = {}
     for name, row in chosen:
         if rows.missing(row, values) is None:
-            config = rows.config_of(row, values.budget, rows.place_of(row, values), values.seeds)
+            config = rows.config_asked(row, values)
             prepare(config, values.mesh)  # what cannot be run is refused before anything is
             programs[f"{name}/{row.name}"] = config, rows.directory_of(name, row, values)
     with hold(folder):
@@ -100,7 +100,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
         remedy = f"--data_set={row.data_set}=PLACE names another folder, or what it is called on the hub"
         print(f"{name}/{row.name}: {why}; {remedy}; what it is: {DATA_SETS[row.data_set]}", file=sys.stderr)
         return False
-    config = rows.config_of(row, values.budget, rows.place_of(row, values), values.seeds)
+    config = rows.config_asked(row, values)
     directory = rows.directory_of(name, row, values)
     prepared = prepare(config, values.mesh)
     with heeded() as stopping, progress_bar(config.steps) as show:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.progress import progress_bar
-from experiments.rows import config_of, missing, place_of
+from experiments.rows import config_asked, missing
 from seqjax import UserError
 from seqjax.papers.row import BUDGETS, Row
 from seqjax.report.reproduction import read_results
@@ -48,7 +48,7 @@ def _cost(row: Row, values: flags.FlagValues, kept: dict[str, Any] | None, rate:
     if kept and kept["wall_seconds"] and kept["environment"]["device"]["kind"] == jax.devices()[0].device_kind:
         return f"took {_words(kept['wall_seconds'])}"
     try:
-        config = config_of(row, values.budget, place_of(row, values), values.seeds)
+        config = config_asked(row, values)
         return f"about {_words(estimate(config, rate, values.mesh))}"
     except UserError as error:
         return str(error)

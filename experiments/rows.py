@@ -70,6 +70,11 @@ def place_of(row: Row, values: flags.FlagValues) -> str | None:
     return row.data_set and own.get(row.data_set, f"{values.data}/{row.data_set}")
 
 
+def config_asked(row: Row, values: flags.FlagValues) -> Config:
+    """The Config of a row by the flags: --budget, --seeds, and where the data are."""
+    return config_of(row, values.budget, place_of(row, values), values.seeds)
+
+
 def missing(row: Row, values: flags.FlagValues) -> str | None:
     """Why the row cannot be run here: its data are not at hand; else None. What --data_set names may be on the hub."""
     place = place_of(row, values)

@@ -173,7 +173,7 @@ PAPER = Paper(
         _copy("rnn", "rnn(hidden=116)", 0.0202),
         *JSB,
         LAST,
-        NOTTINGHAM[0]._replace(cpu=NOTTINGHAM[0].cpu | {"learning_rates": (3e-3,)}),  # which learns in these steps
+        NOTTINGHAM[0]._replace(cpu=NOTTINGHAM[0].cpu | {"learning_rates": (3e-3,)}),  # it was run at this one alone
         *NOTTINGHAM[1:],
         *_text(
             *("word", "perplexity", 80, 16, 726),

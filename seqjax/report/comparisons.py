@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqjax.papers.row import BUDGETS, Comparison, Paper, Row
-from seqjax.report.tables import short
-from seqjax.report.verdicts import at_best, interval, outdated, times_slower, weighed
+from seqjax.report.verdicts import at_best, interval, outdated, published, times_slower, weighed
 
 COMPARED = ("steps to solve", "over those of", "budget", "published ratio", "measured [95 % interval]", "verdict")
 
@@ -23,11 +22,10 @@ def comparison_lines(
 def _line(
     name: str, claim: Comparison, rows: tuple[Row, Row], results: Mapping[tuple[str, str, str], dict[str, Any]]
 ) -> list[str]:
-    published = "curves only" if claim.published is None else f"{short(claim.published)} [{claim.source}]"
     begin = [f"`{claim.slower}`", f"`{claim.faster}`"]
     both = [budget for budget in BUDGETS[1:] if all((name, row.name, budget) in results for row in rows)]
     if not both:
-        return [*begin, "-", published, "not run", "-"]
+        return [*begin, "-", published(claim), "not run", "-"]
     budget = both[-1]
     kept = [results[name, row.name, budget] for row in rows]
     found = times_slower(*map(at_best, kept))
@@ -37,4 +35,4 @@ def _line(
         words = weighed(found, claim.published, claim.tolerance, cut, less_is_better=False)
     if any(outdated(row, budget, result) for row, result in zip(rows, kept)):
         words = "unclear: a row has other settings now"
-    return [*begin, budget, published, interval(found), words]
+    return [*begin, budget, published(claim), interval(found), words]

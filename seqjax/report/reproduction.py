@@ -12,8 +12,8 @@ from seqjax.papers.row import BUDGETS, NOT_PASSED_ON, NOTHING, SOURCES, Paper, R
 from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
-from seqjax.report.tables import best_rate, short, spread
-from seqjax.report.verdicts import at_best, decisive, interval, judged
+from seqjax.report.tables import best_rate, spread
+from seqjax.report.verdicts import at_best, decisive, interval, judged, published
 
 
 def result(
@@ -159,7 +159,6 @@ def _overview(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str]
 
 
 def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[list[str]]:
-    published = "curves only" if row.published is None else f"{short(row.published)} [{row.source}]"
     begin = [f"`{row.name}`"]
     lines = []
     for budget in reversed(BUDGETS):
@@ -177,7 +176,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 *begin,
                 _budget(row, budget, config),
                 row.measure_words,
-                published,
+                published(row),
                 interval(value),
                 f"{solved}/{len(runs)}",
                 str(steps) if steps else "-",
@@ -186,7 +185,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 "-" if wall is None else f"{wall / 60:.1f} min",
             ]
         )
-    return lines or [[*begin, "-", row.measure_words, published, _not_run(row), "-", "-", "-", "-", "-"]]
+    return lines or [[*begin, "-", row.measure_words, published(row), _not_run(row), "-", "-", "-", "-", "-"]]
 
 
 def _not_run(row: Row) -> str:

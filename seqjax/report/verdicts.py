@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.papers.row import BUDGETS, LESS_IS_BETTER, Row
+from seqjax.papers.row import BUDGETS, LESS_IS_BETTER, Comparison, Row
 from seqjax.report.tables import short
 
 RESAMPLES = 10_000
@@ -179,6 +179,11 @@ def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = Tru
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def published(claim: Row | Comparison) -> str:
+    """A published number with the mark of its source, as text."""
+    return "curves only" if claim.published is None else f"{short(claim.published)} [{claim.source}]"
 
 
 def interval(found: Measured) -> str:
