@@ -85,7 +85,8 @@ def _kept(folder: Path, name: str) -> made.Shown | None:
 
 def main(argv: list[str] | None = None) -> int:
     """The script; argv without the program's name."""
-    return command_line.run(applications, FLAGS, __doc__, argv)
+    several = lambda values: rows.several_runs(values, made.NAME)  # noqa: E731
+    return command_line.run(applications, FLAGS, __doc__, argv, shares_cores=several)
 
 
 if __name__ == "__main__":

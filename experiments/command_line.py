@@ -171,7 +171,7 @@ def run(
         print(f"preempted: {stopped}", file=sys.stderr)
         return EXIT_STATUS
     except KeyboardInterrupt:
-        print("interrupted; --resume with the same flags and --workdir continues", file=sys.stderr)
+        print(f"interrupted; {_goes_on(flag_values)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # what read the output, as `head` does, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -184,12 +184,17 @@ def run(
             processes.leave(error, lack)
         if lack is None:
             raise
-        advice = f"what was written before is whole; {remedy}, the same --workdir with --resume goes on"
+        advice = f"what was written before is whole; {remedy}, {_goes_on(flag_values)}"
         print(f"error: {lack}; {advice}", file=sys.stderr)
         return 2
     finally:
         flag_values.unparse_flags()
     return 0
+
+
+def _goes_on(flag_values: flags.FlagValues) -> str:
+    """How what was interrupted goes on, in words."""
+    return "the same --workdir with --resume goes on" if "resume" in flag_values else "the same command goes on"
 
 
 def _parse(flag_values: flags.FlagValues, argv: list[str]) -> list[str]:

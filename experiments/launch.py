@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from experiments.progress import progress_bar
 from seqjax import UserError, spec
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, processes, train
-from seqjax.training.record import write_json
+from seqjax.training.record import is_finished, read_json, write_json
 
 LOCAL = ("jobs", "setup")  # what local(...) takes
 A_YEAR = 365 * 24 * 60  # minutes; submitit would end a job of its own after two
@@ -126,7 +125,7 @@ def train_apart(
         for name, (config, directory) in programs.items()
     }
     with progress_bar(len(work), "job") as show:
-        return run_jobs(launch, folder, work, lambda name: (programs[name][1] / "result.json").exists(), show)
+        return run_jobs(launch, folder, work, lambda name: is_finished(*programs[name]), show)
 
 
 def require_none_died(died: dict[str, str], count: int) -> None:
@@ -157,7 +156,7 @@ def run_jobs(
         show: (jobs that have ended, the names under way, words) -> None.
     """
     executor, record = launch.executor(folder), folder / "jobs.json"
-    numbers = json.loads(record.read_text()) if record.exists() else {}
+    numbers = read_json(record) if record.exists() else {}
     waiting = [name for name in work if not finished(name)]
     running, died, ended = {}, {}, len(work) - len(waiting)
     for name in [name for name in waiting if name in numbers]:

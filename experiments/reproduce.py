@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -23,11 +24,11 @@ from seqjax.report import load, write_report
 from seqjax.report.page import write_whole
 from seqjax.report.ratios import ratios
 from seqjax.report.reproduction import read_results, render, result
-from seqjax.report.verdicts import interval, judged
+from seqjax.report.verdicts import interval, judged, published
 from seqjax.training import prepare, train
 from seqjax.training.lock import hold
 from seqjax.training.prediction import answers, graded, restore
-from seqjax.training.record import write_json
+from seqjax.training.record import MALFORMED, read_json, write_json
 from seqjax.training.signals import Preempted, heeded
 
 FLAGS = flags.FlagValues()
@@ -53,25 +54,45 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.list:
         show_list(chosen, values, results)
         return
-    died = {}
+    failed = {}
     if not values.render:
         command = command_line.command("reproduce", argv)
         if values.launch:
-            died = _run_apart(chosen, values, command)
-            chosen = [(name, row) for name, row in chosen if f"{name}/{row.name}" not in died]
-        lacking = [(name, row) for name, row in chosen if not run_row(name, row, values, command, results)]
-        if lacking:
-            _tell_others(known, {name for name, _ in lacking}, values)
+            failed = _run_apart(chosen, values, command)
+        failed |= _run_here([each for each in chosen if _title(*each) not in failed], values, command, results, known)
     page = Path(values.results).parent / "RESULTS.md"
     try:
         figure = ratios(known, read_results(results)[0])
         if figure is not None:
             write_whole(results / f"{figure.name}.png", figure.png)
-        page.write_text(render(known, results), encoding="utf-8")
+        write_whole(page, render(known, results).encode())
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
     print(f"results: {page}")
-    launch.require_none_died(died, len(chosen) + len(died))
+    for title, why in failed.items():
+        print(f"failed: {title}: {why}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(chosen)} rows failed; the same command again goes on with those alone")
+
+
+def _title(name: str, row: Row) -> str:
+    return f"{name}/{row.name}"
+
+
+def _run_here(
+    chosen: list[tuple[str, Row]], values: flags.FlagValues, command: str, results: Path, known: dict[str, Paper]
+) -> dict[str, str]:
+    """Run the rows whose data are at hand, one after the other; of those that failed, why."""
+    failed, lacking = {}, set()
+    for name, row in chosen:
+        try:
+            if not run_row(name, row, values, command, results):
+                lacking.add(name)
+        except UserError as error:
+            failed[_title(name, row)] = str(error)
+    if lacking:
+        _tell_others(known, lacking, values)
+    return failed
 
 
 def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command: str) -> dict[str, str]:
@@ -82,7 +103,7 @@ def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command:
         if rows.missing(row, values) is None:
             config = rows.config_asked(row, values)
             prepare(config, values.mesh)  # what cannot be run is refused before anything is
-            programs[f"{name}/{row.name}"] = config, rows.directory_of(name, row, values)
+            programs[_title(name, row)] = config, rows.directory_of(name, row, values)
     with hold(folder):
         return launch.train_apart(wanted, folder / values.budget, programs, values.mesh, command)
 
@@ -94,14 +115,20 @@ def _tell_others(known: dict[str, Paper], names: set[str], values: flags.FlagVal
 
 
 def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results: Path) -> bool:
-    """Train a row, or go on with it, and keep its result; False where its data are not at hand."""
+    """Train a row, or go on with it, and keep its result; False where its data are not at hand.
+
+    Raises:
+        UserError: it cannot be run, or the result kept before is damaged or is of more seeds than --seeds.
+    """
     why = rows.missing(row, values)
     if why:
         remedy = f"--data_set={row.data_set}=PLACE names another folder, or what it is called on the hub"
         print(f"{name}/{row.name}: {why}; {remedy}; what it is: {DATA_SETS[row.data_set]}", file=sys.stderr)
         return False
     config = rows.config_asked(row, values)
-    directory = rows.directory_of(name, row, values)
+    directory, kept = rows.directory_of(name, row, values), results / name / f"{row.name}.{values.budget}.json"
+    if kept.exists():
+        _require_no_loss(kept, values.seeds)
     prepared = prepare(config, values.mesh)
     with heeded() as stopping, progress_bar(config.steps) as show:
         try:
@@ -118,12 +145,22 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     (record,) = load(directory)
     grades = [] if row.grade is None else [_grades(directory, number) for number in range(len(config.runs))]
     found = result(row, name, values.budget, record, command, grades, prepared.eval_task.peers)
-    (results / name).mkdir(parents=True, exist_ok=True)
-    write_json(results / name / f"{row.name}.{values.budget}.json", found)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, found)
     value, words = judged(row, values.budget, found)
-    told = f"published {row.published}, measured {interval(value)}: {words}"
+    told = f"published {published(row)}, measured {interval(row, value)}: {words}"
     print(f"{name}/{row.name}: {told}; its pictures: {write_report(directory)}")
     return True
+
+
+def _require_no_loss(kept: Path, seeds: int | None) -> None:
+    """Raise UserError where a result would be lost: one that cannot be read, or one of more than --seeds."""
+    try:
+        more = len({run["seed"] for run in read_json(kept)["runs"]}) > (math.inf if seeds is None else seeds)
+    except MALFORMED as error:
+        raise UserError(f"{kept} is damaged; move it away to run the row again") from error
+    if more:
+        raise UserError(f"{kept} is of more seeds than --seeds={seeds}; with another --results both are kept")
 
 
 def _grades(directory: Path, run: int) -> dict[str, float]:
@@ -134,7 +171,8 @@ def _grades(directory: Path, run: int) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """The script; argv without the program's name."""
-    return command_line.run(reproduce, FLAGS, __doc__, argv)
+    several = lambda values: rows.several_runs(values, values.paper)  # noqa: E731
+    return command_line.run(reproduce, FLAGS, __doc__, argv, shares_cores=several)
 
 
 if __name__ == "__main__":

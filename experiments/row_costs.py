@@ -19,6 +19,7 @@ from experiments.rows import config_asked, missing
 from seqjax import UserError
 from seqjax.papers.row import BUDGETS, Row
 from seqjax.report.reproduction import read_results
+from seqjax.report.verdicts import published
 from seqjax.training import Config, prepare
 
 SECONDS_A_STEP = 8e-6  # of a small cell's time step, forward and back, whatever its size
@@ -35,8 +36,7 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
             show(number, f"{name}/{row.name}", "")
             cost = missing(row, values) or _cost(row, values, there.get((name, row.name, values.budget)), rate)
             have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
-            published = "-" if row.published is None else f"{row.published:g} [{row.source}]"
-            table.add_row(name, row.name, published, cost, have or "-")
+            table.add_row(name, row.name, published(row), cost, have or "-")
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     for line in bad:

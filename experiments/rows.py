@@ -26,9 +26,14 @@ def define_data_sets(flag_values: flags.FlagValues) -> None:
 
 
 def registry() -> dict[str, Paper]:
-    """Every paper of seqjax/papers by its file's name."""
+    """Every paper of seqjax/papers by its file's name, its rows with the defaults of what they do not name."""
     names = sorted(found.name for found in pkgutil.iter_modules(papers.__path__) if found.name != "row")
-    return {name: importlib.import_module(f"seqjax.papers.{name}").PAPER for name in names}
+    known = {name: importlib.import_module(f"seqjax.papers.{name}").PAPER for name in names}
+    return {name: paper._replace(rows=tuple(map(_with_defaults, paper.rows))) for name, paper in known.items()}
+
+
+def _with_defaults(row: Row) -> Row:
+    return row._replace(defaults=Config._field_defaults)
 
 
 def choose(known: dict[str, Paper], paper: str | None, pattern: str) -> list[tuple[str, Row]]:
@@ -73,6 +78,12 @@ def place_of(row: Row, values: flags.FlagValues) -> str | None:
 def config_asked(row: Row, values: flags.FlagValues) -> Config:
     """The Config of a row by the flags: --budget, --seeds, and where the data are."""
     return config_of(row, values.budget, place_of(row, values), values.seeds)
+
+
+def several_runs(values: flags.FlagValues, paper: str | None) -> bool:
+    """Whether any of the rows that --rows and --budget mean has several runs, for the cores to be shared among."""
+    chosen = choose(registry(), paper, values.rows)
+    return any(len(config_asked(row, values).runs) > 1 for _, row in chosen)
 
 
 def missing(row: Row, values: flags.FlagValues) -> str | None:

@@ -16,6 +16,7 @@ from experiments import command_line
 from seqjax import UserError
 from seqjax.data.streamed import count_of
 from seqjax.tasks.showing import length, show
+from seqjax.training import memory
 from seqjax.training.config import build_task
 from seqjax.training.stream import train_batch
 from seqjax.types import Batch, Task
@@ -28,11 +29,14 @@ flags.DEFINE_integer("seed", 0, "of the draw", flag_values=FLAGS)
 
 def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Print the task's facts and its samples."""
-    for name, least in (("samples", 1), ("seed", 0)):
-        if values[name].value < least:
-            raise UserError(f"--{name}={values[name].value}; expected at least {least}")
+    for name, least, most in (("samples", 1, 1_000_000), ("seed", 0, 2**32 - 1)):
+        if not least <= values[name].value <= most:
+            raise UserError(f"--{name}={values[name].value}; expected {least} to {most}")
     task = build_task(values.task)
-    batch = draw(task, values.seed, values.samples)
+    try:
+        batch = draw(task, values.seed, values.samples)
+    except OverflowError as error:
+        raise UserError(f"--task={values.task!r}: a number beyond 32 bits; expected a smaller one") from error
     kind = f"one of {task.input_size} symbols" if task.tokens else _count(task.input_size, "number")
     where = {"every": "at every step", "last": "at the end", "decode": "for each symbol it writes"}[task.readout]
     lengths = sorted({length(batch, n) for n in range(values.samples)})
@@ -58,6 +62,12 @@ def draw(task: Task, seed: int, samples: int) -> Batch:
     if task.examples is not None and samples > count_of(train):
         raise UserError(f"--samples={samples}; the training data holds {count_of(train)} examples")
     key = jax.random.key(seed)
+    if task.examples is None:
+        needed = memory.size(memory.shapes(lambda key: task.sample(key, samples), key))
+        if needed > memory.at_hand():
+            raise UserError(
+                f"--samples={samples} of this task need {needed / 1e9:.3g} GB; expected fewer, or shorter ones"
+            )
     drawn = jax.jit(lambda train: train_batch(task, train, key, np.int32(0), samples))(train)
     return jax.tree.map(np.asarray, drawn)
 

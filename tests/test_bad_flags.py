@@ -29,8 +29,11 @@ def test_bad_input_of_the_laboratory_is_one_line(script, flag, says, tmp_path, c
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--samples=0", "--samples=0; expected at least 1"),
-        ("--seed=-1", "--seed=-1; expected at least 0"),
+        ("--samples=0", "--samples=0; expected 1 to 1000000"),
+        ("--seed=-1", "--seed=-1; expected 0 to 4294967295"),
+        ("--seed=99999999999999999999", "expected 0 to 4294967295"),
+        ("--task=parity(length=10000000000000)", "--samples=3 of this task need 1.2e+05 GB"),
+        ("--task=copy_memory(symbols=3000000000, length=3, tokens=2)", "a number beyond 32 bits"),
         ("--task=embeded_reber", "did you mean 'embedded_reber'"),
         ("--task=piano_rolls()", "piano_rolls needs data=..."),
         ("--task=penn_treebank(data='./no/such')", "no such file or folder"),

@@ -4,9 +4,12 @@ import json
 import re
 
 import pytest
+from small_runs import SMALL
 
 from experiments import benchmark
 from experiments.launch import Launch, read_launch, run_jobs
+from seqjax.training import prepare, train
+from seqjax.training.record import is_finished
 from seqjax.types import UserError
 
 
@@ -34,7 +37,7 @@ class Jobs:
 
     def __init__(self, folder):
         self.folder, self.submitted, self.at_once, self.cancelled = folder, [], 0, []
-        self.done, self.under_way = set(), set()
+        self.done, self.under_way, self.ended, self.dying = set(), set(), set(), {"id-bad"}
         folder.mkdir(exist_ok=True)
 
     def batch(self):
@@ -57,9 +60,10 @@ class Jobs:
 
             def done(self):
                 self.asked += 1
-                if job_id == "id-lost" or self.asked > 1:
+                if job_id in executor.ended or self.asked > 1:
                     executor.under_way.discard(job_id)
-                    if "bad" not in job_id:
+                    executor.ended.add(job_id)
+                    if job_id not in executor.dying:
                         executor.done.add(job_id.removeprefix("id-"))
                     return True
                 return False
@@ -85,10 +89,23 @@ def test_the_dead_are_named_and_run_again_alone(jobs):
     assert died == {"bad": "ValueError: no luck (log: x.err)"} and jobs.at_once == 2
     assert sorted(jobs.submitted) == ["a", "bad", "c", "d"]
     jobs.submitted.clear()
-    jobs.done.add("bad")  # it ends well this time
-    jobs.done.discard("c")
-    run_jobs(launch, jobs.folder, work, jobs.done.__contains__, lambda *_: None)
-    assert not jobs.submitted or jobs.submitted == ["c"]
+    jobs.dying.clear()  # it ends well this time
+    assert run_jobs(launch, jobs.folder, work, jobs.done.__contains__, lambda *_: None) == {}
+    assert jobs.submitted == ["bad"] and jobs.done == set(work)
+
+
+def test_a_run_that_shall_go_on_beyond_its_end_is_not_finished(tmp_path):
+    """As `reproduce` and `--resume` have it, where a result of fewer steps is not the end."""
+    directory, more = tmp_path / "run", SMALL._replace(steps=2 * SMALL.steps)
+    assert not is_finished(SMALL, directory)
+    train(prepare(SMALL), directory, command="test")
+    assert is_finished(SMALL, directory) and not is_finished(more, directory)
+
+
+def test_a_damaged_list_of_jobs_is_one_line(jobs):
+    (jobs.folder / "jobs.json").write_text('{"a": "id')
+    with pytest.raises(UserError, match=r"jobs\.json is damaged"):
+        run_jobs(Launch(lambda _: jobs, 1), jobs.folder, {"a": ("a",)}, jobs.done.__contains__, lambda *_: None)
 
 
 def test_what_the_cluster_still_has_is_waited_for(jobs):

@@ -125,8 +125,29 @@ def test_the_matrix_is_orthogonal_after_an_update(options, float64):
     assert np.abs(matrices[2] - matrices[0]).max() > 0.01
 
 
-def test_the_angles_are_those_of_the_argument():
-    """The eigenvalues of exp(A) are e^±is; an odd unit is left as it is."""
+@pytest.mark.parametrize(
+    ("parametrization", "angles", "furthest"),
+    [
+        ("exponential", "henaff", np.pi),
+        ("exponential", "cayley", 1.0),  # tan(u / 2), as in its authors' code
+        ("cayley", "henaff", np.pi),
+        ("cayley", "cayley", np.pi / 2),
+    ],
+)
+def test_the_matrix_turns_by_the_angles_of_the_argument(parametrization, angles, furthest, float64):
+    """By angles from 0 to the furthest either way, in pairs, and at an even rate where they are drawn evenly."""
+    cell = orthogonal_rnn(201, parametrization, angles)
+    params = jax.tree.map(lambda leaf: leaf.astype(float), cell.init(jax.random.key(0), 1))
+    found = np.sort(np.abs(np.angle(np.linalg.eigvals(np.asarray(cell.step.prepare(params).w_h)))))
+    np.testing.assert_allclose(found[1::2], found[2::2], atol=1e-6)
+    assert found[0] < 1e-6 and found[-1] <= furthest + 1e-6
+    even = np.linspace(0, furthest, 101)[1:]
+    if (parametrization, angles) != ("exponential", "cayley"):
+        assert np.abs(found[1::2] - even).max() < 0.2 * furthest
+    assert found[-1] > 0.9 * furthest
+
+
+def test_an_odd_unit_is_left_as_it_is():
     for angles, low, high in [("henaff", -np.pi, np.pi), ("cayley", -1.0, 0.0)]:
         a = np.asarray(orthogonal_rnn(401, angles=angles).init(jax.random.key(0), 1).a)
         above = np.zeros((401, 401))

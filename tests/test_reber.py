@@ -125,8 +125,11 @@ def test_a_stream_that_is_carried_is_one_walk_in_windows():
                 assert set(spell(np.flatnonzero(target > 0))) == set(legal(read) or "B")
     assert np.asarray(task.examples.batch(task.examples.test).mask).T.tolist() == [[0.0] * 5, [1.0] * 5] * 10
     assert np.asarray(task.examples.batch(task.examples.train).mask).all()
-    for carried in (-1, 1000, 10**9):
-        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or more than 200·length=1000"):
+    for length in (1, 5):  # of the least that is taken something counts
+        asked = continual_reber(length, carried=100 * (2 * length + 1)).examples.test.asked
+        assert asked.sum() == len(asked) / 2 == 10
+    for carried in (-1, 1000, 1099, 10**9):
+        with pytest.raises(UserError, match=f"carried={carried}; expected 0, or 1100 = 100"):
             continual_reber(5, carried=carried)
     longer = continual_reber(5, carried=1117, tested=21).examples
     assert len(longer.test.said) == 40 and np.asarray(longer.test.asked).reshape(10, 4).sum(1).tolist() == [3] * 10

@@ -23,7 +23,7 @@ ROWS = [(name, row) for name, paper in KNOWN.items() for row in paper.rows]
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=lambda each: getattr(each, "name", each))
 def test_every_row_can_be_built_at_every_budget(name, row):
-    assert row.measure in MEASURES and row.source in SOURCES and row.tolerance > 0
+    assert row.measure in MEASURES and row.source in SOURCES and row.within > 0
     assert set(row.cpu) <= set(row.settings), "a budget cuts what is there"
     assert row.data_set is None or row.data_set in DATA_SETS
     if row.measure not in ("sequences", "solved") and row.published is not None:
@@ -114,11 +114,33 @@ def test_rows_are_run_as_jobs_and_the_dead_ones_named(tmp_path, capsys, monkeypa
     flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}", "--mesh=map"]
     assert reproduce.main(flags) == 2
     out, err = capsys.readouterr()
-    assert f"died: {dead}: out of memory\n" in err and "1 of 2 jobs died" in err
+    assert f"failed: {dead}: out of memory\n" in err and "1 of 2 rows failed" in err
     assert f"{sound}: published 31390" in out and dead not in out
     assert [path.name for path in (tmp_path / "results").rglob("*.json")] == ["temporal-order-6a.smoke.json"]
     assert reproduce.main([*flags[:3], "--launch=slrum"]) == 2
     assert "did you mean 'slurm'?" in capsys.readouterr().err
+
+
+def test_a_row_that_cannot_be_run_keeps_no_other_from_it_and_no_result_is_lost(tmp_path, capsys):
+    """Its directory holds something else; or there is a result of more seeds, or one that cannot be read."""
+    flags = ["--paper=hochreiter1997", "--rows=temporal-order-6?", "--budget=smoke", "--mesh=map"]
+    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}"]
+    foreign = tmp_path / "runs/hochreiter1997/temporal-order-6a-smoke"
+    foreign.mkdir(parents=True)
+    (foreign / "mine.txt").write_text("")
+    assert reproduce.main([*flags, "--seeds=2"]) == 2
+    err = capsys.readouterr().err
+    assert "failed: hochreiter1997/temporal-order-6a: " in err and "holds files that are no run's" in err
+    assert err.endswith("error: 1 of 2 rows failed; the same command again goes on with those alone\n")
+    kept = tmp_path / "results/papers/hochreiter1997/temporal-order-6b.smoke.json"
+    assert kept.exists() and "temporal-order-6b" in (tmp_path / "RESULTS.md").read_text()
+    one = [*flags, "--rows=temporal-order-6b", f"--workdir={tmp_path / 'other'}"]
+    before = kept.read_text()
+    for content, says in ((before, "is of more seeds than --seeds=1"), (before[:99], "is damaged"), ("{}", "damaged")):
+        kept.write_text(content)
+        assert reproduce.main([*one, "--seeds=1"]) == 2
+        assert says in capsys.readouterr().err and kept.read_text() == content
+        assert not (tmp_path / "other").exists(), "nothing is trained whose result could not be kept"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +185,7 @@ def test_the_penn_treebank_rows_read_a_persons_own_files(tmp_path, capsys):
     assert reproduce.main(flags) == 0
     (kept,) = (tmp_path / "results").rglob("*.json")
     loss = json.loads(kept.read_text())["runs"][0]["loss"]
-    assert f"published 114.5, measured {short(math.exp(loss))}: no verdict (smoke)" in capsys.readouterr().out
+    assert f"published 114.5 [L2], measured {short(math.exp(loss))}: no verdict (smoke)" in capsys.readouterr().out
     assert 0 < loss < math.log(9)
 
 
@@ -176,6 +198,7 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     numbers = {"same": 14_000, "slow": 31_390, "fast": 10, "none": None, "other": 31_390, "tried": 31_390}
     zoo = [original._replace(name=name, published=number) for name, number in numbers.items()]
     zoo[4] = zoo[4]._replace(cell="gru")
+    zoo[2] = zoo[2]._replace(settings=zoo[2].settings | {"seeds": 20})
     papers = {"p": Paper("P", (*zoo, original._replace(name="later"))), "q": Paper("Q", (penn,))}
     (tmp_path / "papers" / "p").mkdir(parents=True)
     for name in numbers:
@@ -186,9 +209,9 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     page = render(papers, tmp_path / "papers").splitlines()
     of_p, of_q, of_all = (next(line for line in page if line.startswith(f"| `{name}`")) for name in ("p", "q", "all"))
     assert [of_p, of_q, of_all] == [
-        "| `p` | 7 | 1 | 1 | 1 | 1 | 1 | 2 | - |",
+        "| `p` | 7 | 1 | 1 | 1 (1 cut) | 1 | 1 | 2 | - |",
         "| `q` | 1 | - | - | - | - | - | - | 1 |",
-        "| `all` | 8 | 1 | 1 | 1 | 1 | 1 | 2 | 1 |",
+        "| `all` | 8 | 1 | 1 | 1 (1 cut) | 1 | 1 | 2 | 1 |",
     ]
     assert any(line.startswith(f"| `{penn.name}` | -") and "data not at hand" in line for line in page)
 

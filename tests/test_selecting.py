@@ -1,6 +1,7 @@
 """Selection on a split: the evaluation and the learning rate reported, chosen without what is measured."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from experiments import train as script
 from seqjax import UserError
 from seqjax.report import load
 from seqjax.report.curves import learning_curves, learning_rates
+from seqjax.report.page import _runs
 from seqjax.report.tables import best_rate
 from seqjax.report.text import markdown_table
 from seqjax.training import prepare, train
@@ -98,6 +100,10 @@ def test_the_page_says_what_was_selected(trained):
     assert "of the evaluation at which " + words in selected and selected.count(words) == 2 and words not in plain
     assert "selected loss" in selected and "final loss" not in selected
     assert "final loss" in plain and "selected loss" not in plain
+    tables = [_runs([record]) for _, _, record in trained]
+    assert ["<th>selected at</th>" in table for table in tables] == [True, False]
+    cells = re.findall("<td>(.*?)</td>", tables[0])
+    assert cells[7 :: len(cells) // 4] == [str(end["selected_at"]) for end in trained[0][0]["runs"]]
     figures = [[drawn([record]) for drawn in (learning_curves, learning_rates)] for _, _, record in trained]
     assert ["diamond" in curves.explanation for curves, _ in figures] == [True, False]
     assert [rates.title.split(" against")[0] for _, rates in figures] == ["Selected loss", "Final loss"]

@@ -67,6 +67,17 @@ def test_knowing_the_answers_solves_it_and_knowing_nothing_does_not(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_network_that_diverged_has_solved_nothing(form):
+    """Neither from the beginning on nor, where there are steps, from the middle on."""
+    task, batch = draw(form)
+    for begin in (0, len(batch.mask) // 2):
+        outputs = perfect(task, batch).copy()
+        outputs[begin:] = np.nan
+        metrics = {"loss": task.loss(outputs, batch), "score": task.score(outputs, batch)}
+        assert not task.solved(metrics)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_what_the_mask_hides_counts_for_nothing(form):
     task, batch = draw(form)
     mask = batch.mask.copy()

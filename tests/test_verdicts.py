@@ -2,11 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from seqjax.papers.row import Paper, Row
 from seqjax.report import ratios
-from seqjax.report.verdicts import Measured, changed, judged, measured, verdict
+from seqjax.report.verdicts import (
+    Measured,
+    changed,
+    coverage,
+    interval,
+    judged,
+    measured,
+    verdict,
+)
 from seqjax.training import Config
 
 
@@ -24,14 +33,41 @@ def test_the_median_and_its_interval():
     runs = [run(solved_at=at) for at in (100, 200, 300, 400)] + [run()]
     found = measured(row("sequences"), runs, batch_size=2)
     assert found.value == 600 and found.low == 200 and found.high == math.inf
+    assert measured(row("sequences"), [run()] * 3, 1) == Measured(math.inf, math.inf, math.inf)
     assert measured(row("loss"), [run(loss=0.25)] * 3, 1) == Measured(0.25, 0.25, 0.25)
     assert measured(row("loss"), [run(loss=1.0), run(loss=2.0)], 1).value == 1.5
-    assert measured(row("loss"), [run(loss=1.0), run(loss=9.0, status="diverged")], 1).value == math.inf
     assert measured(row("perplexity"), [run(loss=math.log(80.0))], 1).value == pytest.approx(80)
     assert math.isfinite(measured(row("perplexity"), [run(loss=1e300)], 1).value)
     assert measured(row("bits"), [run(loss=2 * math.log(2))], 1).value == pytest.approx(2)
-    assert measured(row("bits"), [run(loss=1.0, status="diverged")], 1).value == math.inf
-    assert measured(row("loss"), [run(loss=None)], 1) == Measured(None, None, None)
+
+
+DIVERGED = run(loss=9.0, status="diverged")
+
+
+@pytest.mark.parametrize("lost", [DIVERGED, run(loss=None) | {"score": None}])
+@pytest.mark.parametrize(("measure", "worst"), [("loss", math.inf), ("bits", math.inf), ("score", -math.inf)])
+def test_a_seed_without_a_number_is_worse_than_any(measure, worst, lost):
+    """Whichever way is better: in the median of two, in the interval, and in the verdict."""
+    given = row(measure, published=100.0 * math.copysign(1, worst))
+    kept = run(loss=1.0)
+    assert measured(given, [kept, lost], 1).value == worst
+    found = measured(given, [kept, kept, lost], 1)
+    assert math.isfinite(found.value) and worst in found and found.low <= found.value <= found.high
+    assert verdict(given, found, "full").startswith("unclear: the interval has no end")
+    assert "diverged" in interval(given, found)
+    assert measured(given, [lost] * 3, 1) == Measured(None, None, None)
+    assert verdict(given, measured(given, [lost], 1), "full") == "not reproduced: no finite value"
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_range_of_few_seeds_covers_as_often_as_said(seeds):
+    """And no interval of theirs exceeds it."""
+    draws = np.random.default_rng(0).normal(size=(40_000, seeds))
+    covers = np.mean((draws.min(1) < 0) & (draws.max(1) > 0))
+    assert covers == pytest.approx(coverage(seeds), abs=0.01)
+    losses = 10 + draws[0]
+    found = measured(row(), [run(loss=loss) for loss in losses], 1)
+    assert losses.min() <= found.low and found.high <= losses.max()
 
 
 def test_a_share_of_seeds_has_wilsons_interval():
@@ -44,25 +80,26 @@ def test_a_share_of_seeds_has_wilsons_interval():
 @pytest.mark.parametrize(
     ("given", "found", "budget", "words"),
     [
-        (row(), Measured(1.05, 1.04, 1.06), "full", "reproduced"),
+        (row(), Measured(1.02, 1.015, 1.03), "full", "reproduced"),
         (row(), Measured(1.5, 0.9, 2.0), "full", "reproduced"),
         (row(), Measured(0.5, 0.4, 0.6), "full", "better"),
         (row(), Measured(2.0, 1.9, 2.1), "full", "not reproduced"),
-        (row(cpu={"steps": 1}), Measured(2.0, 1.9, 2.1), "cpu", "not reproduced (with a smaller budget)"),
         (row("score"), Measured(2.0, 1.9, 2.1), "full", "better"),
         (row("perplexity"), Measured(2.0, 1.9, 2.1), "full", "not reproduced"),
         (row("sequences"), Measured(math.inf, 5.0, math.inf), "full", "not reproduced"),
         (
             *(row("sequences", 7.0), Measured(9.0, 5.0, math.inf), "full"),
-            "unclear: the interval has no upper end, as seeds never solve it",
+            "unclear: the interval has no end, as seeds never solve the task or diverge",
         ),
-        (row(published=None), Measured(2.0, 1.9, 2.1), "full", "unclear: the paper gives no number"),
+        (row(published=None), Measured(2.0, 1.9, 2.1), "full", "unclear: there is no published number"),
         (row(), Measured(1.0, 1.0, 1.0), "smoke", "no verdict (smoke)"),
         (row(), Measured(None, None, None), "full", "not reproduced: no finite value"),
     ],
 )
 def test_the_verdict(given, found, budget, words):
     assert verdict(given, found, budget) == words
+    said = words.startswith(("reproduced", "better")) or words == "not reproduced"
+    assert verdict(given, found, budget, cut=True) == words + " (with a smaller budget)" * said
 
 
 @pytest.mark.parametrize(
@@ -80,19 +117,23 @@ def test_a_result_of_other_settings_than_the_rows_gives_no_verdict(settings, oth
     wanted = row(cpu={"steps": 3})._replace(task="pixel_images(data='DATA/mnist')")
     config = Config(wanted.cell, "pixel_images(data='here/mnist')", steps=3)._asdict() | settings
     assert changed(wanted, "cpu", config) == other and changed(wanted, "smoke", config) == []
-    kept = {"best_learning_rate": 1.0, "config": config, "runs": [run() | {"learning_rate": 1.0}]}
+    config["learning_rates"] = list(config["learning_rates"])
+    found = {"best_learning_rate": 1.0, "config": config, "runs": [run() | {"learning_rate": 1.0}]}
     stopping = config | {"stop_when_solved": not config["stop_when_solved"]}
     assert changed(wanted, "cpu", stopping, solved=False) == other != changed(wanted, "cpu", stopping)
-    words = f"unclear: the row has another {', '.join(other)} now" if other else "reproduced"
-    assert judged(wanted, "cpu", kept) == (Measured(1.0, 1.0, 1.0), words)
+    cut = " (with a smaller budget)" * ("steps" not in settings)
+    words = f"unclear: the row has another {', '.join(other)} now" if other else "reproduced" + cut
+    assert judged(wanted, "cpu", found) == (Measured(1.0, 1.0, 1.0), words)
     assert (changed(wanted, "full", config | {"steps": 5000}) == []) == (set(other) <= {"steps"})
 
 
-def test_a_setting_that_an_older_record_does_not_name_was_not_there():
-    before = {name: value for name, value in row().settings.items() if name != "select_on"}
-    before |= {"cell": "rnn", "task": "adding"}
-    assert changed(row(), "full", before) == []
-    assert changed(row()._replace(settings={"select_on": "validation"}), "full", before) == ["select_on"]
+def test_what_neither_the_row_nor_an_older_record_names_has_its_default():
+    given = row()._replace(settings={"learning_rates": (1e-3,)}, defaults=Config._field_defaults)
+    before = {"cell": "rnn", "task": "adding"}
+    assert changed(given, "full", before) == []
+    assert changed(given._replace(settings={"select_on": "validation"}), "full", before) == ["select_on"]
+    assert changed(given, "full", before | {"dropout": 0.5, "layers": 3}) == ["layers", "dropout"]
+    assert changed(given, "full", before | {"dropout": 0.0, "probe_size": 7}) == []
 
 
 def test_the_picture_shows_the_rows_that_have_both_numbers():
@@ -108,3 +149,15 @@ def test_the_picture_shows_the_rows_that_have_both_numbers():
         *(("r", "full", "reproduced"), None, None, ("counted", "cpu", "unclear"), None),
     ]
     assert ratios.ratios(papers, results).png.startswith(b"\x89PNG") and ratios.ratios(papers, {}) is None
+
+
+def test_a_picture_of_seeds_that_never_solve_or_diverge_is_drawn():
+    result = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict()}
+    ends = {"sequences": run(), "score": DIVERGED, "loss": DIVERGED}
+    for measure, end in ends.items():
+        runs = [each | {"learning_rate": 1.0} for each in (end, end, run(solved_at=50))]
+        for kept_runs in (runs, runs[:2]):
+            papers = {"p": Paper("P", (row(measure),))}
+            figure = ratios.ratios(papers, {("p", "r", "full"): result | {"runs": kept_runs}})
+            drawn = measure == "sequences" or len(kept_runs) == 3
+            assert figure.png.startswith(b"\x89PNG") if drawn else figure is None

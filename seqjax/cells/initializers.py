@@ -65,6 +65,12 @@ def chrono(key: Array, hidden: int, max_lag: float) -> Array:
     return jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=max_lag - 1.0))
 
 
+def require_lag(max_lag: float | None) -> None:
+    """Raise UserError unless chrono initialization, where it is asked for, has a range to draw from."""
+    if max_lag is not None and not max_lag > 2:
+        raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+
+
 def bias(hidden: int, value: Bias) -> Array:
     """Biases [H]: one number for all units, or a tuple with one for each."""
     return jnp.broadcast_to(jnp.asarray(value, jnp.result_type(float)), (hidden,))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from seqjax.cells import initializers
 from seqjax.cells.taps import tap
-from seqjax.types import Array, Cell, UserError
+from seqjax.types import Array, Cell
 
 
 class JANETParams(NamedTuple):
@@ -70,8 +70,7 @@ def janet(
         UserError: hidden < 1 or max_lag <= 2.
     """
     initializers.require_width(hidden)
-    if max_lag is not None and max_lag <= 2:
-        raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+    initializers.require_lag(max_lag)
 
     def init(key: Array, input_size: int) -> JANETParams:
         key_x, key_h, key_lag = jax.random.split(key, 3)

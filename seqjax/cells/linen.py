@@ -35,10 +35,12 @@ def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) ->
     Args:
         cell: name of a subclass of `flax.linen.RNNCellBase` whose state is made of vectors.
         hidden: number of units, the `features` of the Flax cell.
-        **options: further fields of the Flax cell, such as `residual=True` of `SimpleCell`.
+        **options: further fields of the Flax cell: true or false, such as `residual=True` of `SimpleCell`;
+            from Python also functions and dtypes, which a spec cannot name.
 
     Raises:
-        UserError: no such cell (the known ones are listed), a convolutional one, or an unknown field.
+        UserError: no such cell (the known ones are listed), a convolutional one, an unknown field, or a value
+            of another kind than the field's.
     """
     require_width(hidden)
     known = {
@@ -48,12 +50,19 @@ def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) ->
     }
     if cell not in known:
         raise UserError(f"cell={cell!r}{did_you_mean(cell, list(known))}expected one of {', '.join(known)}")
-    fields = [f for f in known[cell].__dataclass_fields__ if f not in ("features", "parent", "name")]
-    unknown = [name for name in options if name not in fields]
-    if unknown:
-        raise UserError(
-            f"{cell} has no field {unknown[0]!r}{did_you_mean(unknown[0], fields)}fields: {', '.join(fields)}"
-        )
+    switch, other = "True or False", "a function or a dtype, which only Python can give"
+    fields = {
+        name: switch if isinstance(field.default, bool) else other
+        for name, field in known[cell].__dataclass_fields__.items()
+        if name not in ("features", "parent", "name")
+    }
+    for name, value in options.items():
+        if name not in fields:
+            raise UserError(
+                f"{cell} has no field {name!r}{did_you_mean(name, list(fields))}fields: {', '.join(fields)}"
+            )
+        if not (isinstance(value, bool) if fields[name] == switch else callable(value)):
+            raise UserError(f"{name}={value!r} of {cell}; expected {fields[name]}")
     module = known[cell](features=hidden, **options)
 
     def init(key: Array, input_size: int) -> PyTree:

@@ -143,7 +143,7 @@ def lstm(
         forget_bias, input_bias, output_bias: what the gates' biases begin with: a number, or a tuple with
             one for each unit, as in (-1, -2, -3, -4) for units that join one after the other
             (Hochreiter & Schmidhuber 1997, section 4). Where gates are coupled, the forget gate being
-            1 - i, its bias is minus the input gate's.
+            1 - i, forget_bias is the negative of what the input gate begins with.
         max_lag: chrono initialization, forget biases log U[1, max_lag - 1] and input biases the
             negative of that, in the place of forget_bias and input_bias. (Tallec & Ollivier 2018)
         recurrent_init, recurrent_scale: how W_h and W_gates begin; see `initializers.recurrent`.
@@ -151,16 +151,25 @@ def lstm(
 
     Raises:
         UserError: hidden < 1, max_lag <= 2, coupled gates of which one is missing, a tuple of
-            biases for another number of units, or gates_to_input without full_gate_recurrence.
+            biases for another number of units, the bias of a gate that is left out or, where they are
+            coupled, of the input gate, gates_to_input without full_gate_recurrence, or that without a gate.
     """
     initializers.require_width(hidden)
     initializers.require_biases(hidden, forget_bias=forget_bias, input_bias=input_bias, output_bias=output_bias)
     if coupled and not (forget_gate and input_gate):
         raise UserError("coupled=True ties the forget gate to the input gate; it needs both")
-    if max_lag is not None and max_lag <= 2:
-        raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+    initializers.require_lag(max_lag)
     if gates_to_input and not full_gate_recurrence:
         raise UserError("gates_to_input=True adds to full_gate_recurrence=True; it needs that")
+    if full_gate_recurrence and not (forget_gate or input_gate or output_gate):
+        raise UserError("full_gate_recurrence=True, but no gate is left that could see another; leave one in")
+    if coupled and input_bias != 0.0:
+        raise UserError(f"input_bias={input_bias} of coupled gates; give forget_bias, whose negative it is")
+    begins = {"forget_bias": (forget_gate, forget_bias, 1.0), "input_bias": (input_gate, input_bias, 0.0)}
+    begins |= {"output_bias": (output_gate, output_bias, 0.0), "max_lag": (forget_gate or input_gate, max_lag, None)}
+    for name, (there, value, default) in begins.items():
+        if not there and value != default:
+            raise UserError(f"{name}={value}, but the gate it is of is left out; leave it out too")
     form = LSTMForm(
         forget_gate,
         input_gate,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.cells import initializers
 from seqjax.cells.linear import LinearStep
 from seqjax.cells.taps import tap
-from seqjax.types import Array, Cell, UserError
+from seqjax.types import Array, Cell
 
 
 class MinGRUParams(NamedTuple):
@@ -70,8 +70,7 @@ def min_gru(
         UserError: hidden < 1 or max_lag <= 2.
     """
     initializers.require_width(hidden)
-    if max_lag is not None and max_lag <= 2:
-        raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+    initializers.require_lag(max_lag)
 
     def init(key: Array, input_size: int) -> MinGRUParams:
         key_x, key_lag = jax.random.split(key)

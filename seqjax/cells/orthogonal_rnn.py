@@ -95,9 +95,10 @@ def orthogonal_rnn(
     Args:
         hidden: number of units H, at least 2.
         parametrization: how W_h is made of A.
-        angles: A begins with 2 by 2 blocks of ±s on its diagonal, by which exp(A) turns pairs of units;
-            s is U[-π, π] by 'henaff' (Henaff, Szlam & LeCun 2016) and -tan(U[0, π/2] / 2) by 'cayley'
-            (Helfrich et al. 2018), both as in the authors' code of the exponential.
+        angles: A begins with 2 by 2 blocks of ±s on its diagonal, by which W_h turns pairs of units by
+            θ ~ U[-π, π] with 'henaff' (Henaff, Szlam & LeCun 2016), by -u, u ~ U[0, π/2], with 'cayley'
+            (Helfrich et al. 2018). Of the Cayley transform s = 2 tan(θ/2). Of the exponential s = θ, but
+            -tan(u/2) with 'cayley', as in its authors' code: it then turns by up to 1 alone.
         input_init, input_scale: how W_x begins; see `initializers.inputs`.
 
     Raises:
@@ -113,12 +114,14 @@ def orthogonal_rnn(
         rows, columns = np.triu_indices(hidden, 1)
         pairs = np.flatnonzero((columns == rows + 1) & (rows % 2 == 0))
         if angles == "henaff":
-            begin = jax.random.uniform(key_a, pairs.shape, minval=-math.pi, maxval=math.pi)
+            angle = jax.random.uniform(key_a, pairs.shape, minval=-math.pi, maxval=math.pi)
         else:
-            begin = -jnp.tan(jax.random.uniform(key_a, pairs.shape, maxval=math.pi / 2) / 2)
+            angle = -jax.random.uniform(key_a, pairs.shape, maxval=math.pi / 2)
+        half = jnp.tan(angle / 2)
+        exact = {"exponential": angle if angles == "henaff" else half, "cayley": 2 * half}
         return OrthogonalRNNParams(
             w_x=initializers.inputs(key_x, input_size, hidden, 1, input_init, input_scale),
-            a=jnp.zeros(rows.shape).at[pairs].set(begin),
+            a=jnp.zeros(rows.shape).at[pairs].set(exact[parametrization]),
             b=jax.random.uniform(key_b, (hidden,), minval=-0.01, maxval=0.01),
         )
 

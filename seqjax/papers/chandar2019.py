@@ -34,7 +34,6 @@ PAPER = Paper(
             "M",
             SETTINGS,
             CPU,
-            tolerance=0.02,
             known=KNOWN,
         )
         for name, (cell, number) in NUMBERS.items()

@@ -30,7 +30,7 @@ def _reber(
     task: str = "embedded_reber(outputs='sigmoid')",
     rates: tuple[float, ...] = (1.0, 3.0, 8.0),
 ) -> Row:
-    return Row(name, cell, task, "sequences", 8440, "L", _budget(rates, 50_000), tolerance=0.25, known=known)
+    return Row(name, cell, task, "sequences", 8440, "L", _budget(rates, 50_000), known=known)
 
 
 ORDER = (
@@ -59,8 +59,8 @@ def _lag_2c(longest: int, number: float) -> Row:
         number,
         "L",
         _budget((0.01, 0.03, 0.1, 0.3), 150_000, eval_every=1000),
-        tolerance=0.25,
-        known=OURS + "the paper's rate is .01; its net has 2 cells, whose biases and weights are ours; "
+        known=OURS + "solved at 1,000 of 1,000 right, looked at every 1,000, where the paper asks for 10,000 in a row; "
+        "the paper's rate is .01; its net has 2 cells, whose biases and weights are ours; "
         "seeds that solve it need about as many sequences as the paper says, others stay at chance",
     )
 
@@ -75,7 +75,6 @@ def _two_sequence(name: str, criterion: str, number: float, rates: tuple[float, 
         number,
         "L",
         _budget(rates, steps, eval_every=1000),
-        tolerance=0.25,
         known=OURS + "9 units of 1 + 9 inputs and a bias, and 3 outputs, are the paper's 102 weights; ours has an "
         f"output bias more, and a linear output, the paper's a sigmoid; biases from memory; by criterion {criterion}",
     )
@@ -83,6 +82,7 @@ def _two_sequence(name: str, criterion: str, number: float, rates: tuple[float, 
 
 # One cell without output gate, biases and recurrence, and direct connections: the paper's 10,504 weights.
 NONE_IN_THE_PAPER = ("layer_0/0/w_h", "layer_0/0/b", "around/head/bias")
+LOOKED = "solved at 100 of 100 right, looked at every 250, where the paper asks for 10,000 in a row"
 SQUASHED = "as noise-free-lag-2a, but what is read of the cell is squashed into [-1, 1], as in the other experiments"
 BIASED = "as noise-free-lag-2a, but with biases that learn: an output's sees the errors of all steps"
 
@@ -114,7 +114,6 @@ def _lag(
         "L",
         _budget(rates, 30_000, eval_every=250, eval_size=100)
         | {"optimizer": str(Spec("held", {"late": late, "fixed": fixed}))},
-        tolerance=0.25,
         known=known,
     )
 
@@ -157,7 +156,7 @@ PAPER = Paper(
             "rnn(hidden=8, " + UNIFORM.format(scale=0.2) + ")",
             "the paper's 0 % is of Elman nets (truncated after one step); RTRL had some fraction in 25k to 173k; "
             "here full gradients",
-        )._replace(measure="solved", published=0.0, tolerance=0.1),
+        )._replace(measure="solved", published=0.0),
         _lag(
             "2a",
             5040,
@@ -176,16 +175,16 @@ PAPER = Paper(
         _lag(
             "2b",
             5680,
-            "as noise-free-lag-2a; nothing but a count of the steps tells the last from the others, and without one "
-            "the least error at all steps is that of outputs x and y near 1/100; the row beside asks for the last "
-            "symbol alone",
+            f"as noise-free-lag-2a; {LOOKED}; nothing but a count of the steps tells the last from the others, and "
+            "without one the least error at all steps is that of outputs x and y near 1/100; the row beside asks for "
+            "the last symbol alone",
             more="variant='2b'",
         ),
         _lag(
             "2b-last",
             5680,
             "as noise-free-lag-2b, but the last symbol alone counts in the loss, the paper's 1.0 is our 0.5, the cell "
-            "learns from the first sequence on and its input is squashed into [0, 1]",
+            "learns from the first sequence on and its input is squashed into [0, 1]; " + LOOKED,
             more="variant='2b', asked='last'",
             squash="sigmoid",
             late=(),

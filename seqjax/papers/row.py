@@ -18,6 +18,9 @@ MEASURES = {
     "grade": "final grade of the test split",
     "errors": "final errors on the test split",
 }
+# At which relative distance two numbers of a measure are called the same, if a row does not say.
+TOLERANCES = dict.fromkeys(("loss", "perplexity", "bits"), 0.03)
+TOLERANCES |= {"sequences": 0.25, "score": 0.01, "solved": 0.1, "grade": 0.05, "errors": 0.05}
 LESS_IS_BETTER = ("sequences", "loss", "perplexity", "bits", "errors")
 SOURCES = {
     "L": "read in the paper or in its authors' code",
@@ -57,11 +60,12 @@ class Row(NamedTuple):
     source:    one of SOURCES, for the number
     settings:  fields of Config for the published budget; learning_rates is the grid
     cpu:       the fields that the cpu budget cuts; empty where the published budget fits two cores
-    tolerance: relative distance at which two numbers are called the same
+    tolerance: relative distance at which two numbers are called the same, where it is not the measure's
     known:     what is known to be wrong, unclear or another thing here than in the paper
     grade:     which of the task's grades is measured, where the measure is 'grade' or 'errors'
     shape:     of an application: what is read and what is said, as 'many-to-one'
     goal:      of an application: the number to be reached
+    defaults:  of Config, for what neither `settings` nor an older record names
     """
 
     name: str
@@ -72,11 +76,17 @@ class Row(NamedTuple):
     source: Literal["L", "L2", "M"]
     settings: Mapping[str, Any]
     cpu: Mapping[str, Any] = NOTHING
-    tolerance: float = 0.1
+    tolerance: float | None = None
     known: str = ""
     grade: str | None = None
     shape: str = ""
     goal: float | None = None
+    defaults: Mapping[str, Any] = NOTHING
+
+    @property
+    def within(self) -> float:
+        """The relative distance at which two numbers are called the same."""
+        return TOLERANCES[self.measure] if self.tolerance is None else self.tolerance
 
     @property
     def measure_words(self) -> str:

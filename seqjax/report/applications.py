@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from seqjax.papers.row import Paper, Row
 from seqjax.report.reproduction import read_results
 from seqjax.report.tables import short
-from seqjax.report.verdicts import decisive, interval, measured
+from seqjax.report.verdicts import at_best, decisive, interval, measured, outdated, published
 
 HEADINGS = (
-    *("application", "shape", "measure", "reached [95 % interval]", "goal", "published"),
+    *("application", "shape", "measure", "reached [bootstrap interval]", "goal", "published"),
     *("without a network", "budget", "wall time"),
 )
 GRADES = "Medians over seeds; of translations by the length of the source."
@@ -29,12 +29,14 @@ class Shown(NamedTuple):
 
 def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: Sequence[Mapping[str, Any]]) -> str:
     """docs/applications.md: two tables, what differs from the published settings, the commands, and samples."""
-    found, _ = read_results(results)
+    found, bad = read_results(results)
     lines, notes, commands, grades = [], [], [], []
     for row in paper.rows:
-        _, kept = decisive(row, NAME, found) or (None, None)
+        budget, kept = decisive(row, NAME, found) or (None, None)
         lines.append(line(row, kept))
         notes.append(f"- `{row.name}`: `{row.task}`, `{row.cell}`. {row.known}.")
+        if kept and (other := outdated(row, budget, kept)):
+            notes[-1] += f" Its number was reached with another {', '.join(other)}."
         if kept:
             commands.append(f"- `{row.name}`: `{kept['command']}`")
             grades += [f"- `{row.name}`: {all_grades}."] if (all_grades := _grades(kept)) else []
@@ -61,6 +63,7 @@ def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: S
         "",
         *(commands or ["None was run yet."]),
         "",
+        *(bad and ["## Records left out", "", *[f"- {each}." for each in bad], ""]),
     ]
     if samples:
         parts += ["## Samples", ""]
@@ -83,26 +86,21 @@ def _hidden_markov(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def line(row: Row, found: Mapping[str, Any] | None) -> list[str]:
     """A row of the table, of its record if there is one."""
-    published = "-" if row.published is None else f"{short(row.published)} [{row.source}]"
     measure = row.grade or {"loss": "loss (nats, or squared error)", "score": "accuracy"}.get(row.measure)
     begin = [f"`{row.name}`", row.shape, measure or row.measure_words]
     goal = "-" if row.goal is None else short(row.goal)
     if found is None:
-        return [*begin, "not run", goal, published, "-", "-", "-"]
-    runs = _at_best(found)
-    value = interval(measured(row, runs, found["config"]["batch_size"]))
+        return [*begin, "not run", goal, published(row), "-", "-", "-"]
+    runs = at_best(found)
+    value = interval(row, measured(row, runs, found["config"]["batch_size"]))
     budget = f"{found['budget']}: {found['config']['steps']} steps, {len(runs)} seed{'s' * (len(runs) > 1)}"
     wall = found["wall_seconds"]
     others = {"guess": found["baseline"], **found.get("peers", {})} if row.measure == "loss" else {}
     beside = ", ".join(f"{name} {short(loss)}" for name, loss in others.items()) or "-"
-    return [*begin, value, goal, published, beside, budget, "-" if wall is None else f"{wall / 60:.1f} min"]
+    return [*begin, value, goal, published(row), beside, budget, "-" if wall is None else f"{wall / 60:.1f} min"]
 
 
 def _grades(found: Mapping[str, Any]) -> str:
     """All that were measured of a record's runs, where they are several; else nothing."""
-    runs = [run["grades"] for run in _at_best(found) if len(run.get("grades", {})) > 1]
+    runs = [run["grades"] for run in at_best(found) if len(run.get("grades", {})) > 1]
     return ", ".join(f"{name} {short(median(run[name] for run in runs))}" for name in runs[0]) if runs else ""
-
-
-def _at_best(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [run for run in found["runs"] if run["learning_rate"] == found["best_learning_rate"]]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from seqjax.papers.row import BUDGETS, Comparison, Paper, Row
-from seqjax.report.verdicts import at_best, interval, outdated, published, times_slower, weighed
+from seqjax.report.tables import short
+from seqjax.report.verdicts import Measured, fewer, outdated, published, times_slower, weighed
 
-COMPARED = ("steps to solve", "over those of", "budget", "published ratio", "measured [95 % interval]", "verdict")
+COMPARED = ("steps to solve", "over those of", "budget", "published ratio", "measured [bootstrap interval]", "verdict")
 
 
 def comparison_lines(
@@ -28,11 +30,21 @@ def _line(
         return [*begin, "-", published(claim), "not run", "-"]
     budget = both[-1]
     kept = [results[name, row.name, budget] for row in rows]
-    found = times_slower(*map(at_best, kept))
-    cut = budget == "cpu" and any(row.cpu for row in rows)
-    words = "unclear: neither is solved"
+    found = times_slower(*kept)
+    cut = any(fewer(row, result["config"]) for row, result in zip(rows, kept))
+    words = f"unclear: {claim.faster} is not solved"
     if found.value is not None:
         words = weighed(found, claim.published, claim.tolerance, cut, less_is_better=False)
     if any(outdated(row, budget, result) for row, result in zip(rows, kept)):
         words = "unclear: a row has other settings now"
-    return [*begin, budget, published(claim), interval(found), words]
+    return [*begin, budget, published(claim), _interval(found), words]
+
+
+def _interval(found: Measured) -> str:
+    """A ratio and its interval, as text: 'more than 1.9' where the slower row is not solved."""
+    if found.value is None:
+        return "-"
+    if math.isinf(found.value):
+        return f"more than {short(found.low)}"
+    high = "∞" if math.isinf(found.high) else short(found.high)
+    return f"{short(found.value)} [{short(found.low)}..{high}]"

@@ -128,15 +128,18 @@ def grid(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def _runs(records: Sequence[Record]) -> str:
     """One row a seed, with nothing left out or averaged."""
+    selects = any(run.selected_at is not None for record in records for run in record.runs)
     rows = []
     for record in records:
         for run in record.runs:
             first, *others = [probe.first_to_last for probe in run.probes] or [None]
             names = [record.cell, record.task, str(run.seed), _number(run.learning_rate or None), run.status]
+            steps = [run.steps, run.solved_at] + [run.selected_at] * selects
             numbers = [run.loss, run.score, first, others[-1] if others else None]
-            rows.append([*names, str(run.steps), *map(_number, numbers)])
-    headings = ["cell", "task", "seed", "learning rate", "status", "steps", "loss", "score"]
-    return grid([*headings, "log10 gradient first/last, first probe", "last probe"], rows)
+            rows.append(names + ["-" if step is None else str(step) for step in steps] + list(map(_number, numbers)))
+    headings = ["cell", "task", "seed", "learning rate", "status", "steps", "solved at"] + ["selected at"] * selects
+    headings += ["loss", "score", "log10 gradient first/last, first probe", "last probe"]
+    return grid(headings, rows)
 
 
 def _programs(records: Sequence[Record]) -> str:

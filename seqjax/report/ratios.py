@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.papers.row import LESS_IS_BETTER, Paper, Row
 from seqjax.report.figures import PALETTE, Figure, canvas, legend_above, line, png
-from seqjax.report.verdicts import Measured, decisive, judged
+from seqjax.report.verdicts import Measured, decisive, fewer, judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "Measured over published"
 EXPLANATION = (
-    "Every row with both numbers, at the largest budget that was run: the median over seeds and its 95 % interval, "
-    "divided by the published number. Left of 1 is better where less is better; a row of which more is better is "
-    "marked ↑. An arrow leads to seeds that never solve the task. Rows whose published number is zero are left out."
+    "Every row with both numbers, at the largest budget that was run: the median over seeds and its bootstrap "
+    "interval, divided by the published number. Left of 1 is better where less is better; a row of which more is "
+    "better is marked ↑. An arrow leads to seeds that never solve the task or diverge. Rows whose published number is "
+    "zero are left out."
 )
 COLOURS = {"reproduced": PALETTE[2], "better": PALETTE[0], "not reproduced": PALETTE[1], "unclear": "#777777"}
 
@@ -28,6 +29,7 @@ class Line(NamedTuple):
     paper: str
     row: Row
     budget: str
+    cut: bool
     found: Measured
     words: str
 
@@ -43,10 +45,11 @@ def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], d
     with canvas(9, 1.2 + 0.27 * len(lines)) as figure:
         ax = figure.subplots()
         ax.set_xscale("log")
-        finite = [value / each.row.published for each in lines for value in each.found if value and value < math.inf]
-        low, high = min(0.5, *finite) / 1.3, max(2, *finite) * 1.3
+        drawn = [value / each.row.published for each in lines for value in each.found]
+        drawn = [ratio for ratio in drawn if 0 < ratio < math.inf]
+        low, high = min([0.5, *drawn]) / 1.3, max([2, *drawn]) * 1.3
         for place, each in enumerate(lines):
-            _draw(ax, place, each, high)
+            _draw(ax, place, each, low, high)
         ax.axvline(1, color="black", linewidth=1)
         ax.set_xlim(low, high)
         ax.set_ylim(len(lines) - 0.5, -0.5)
@@ -68,23 +71,24 @@ def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[st
         return None
     budget, result = kept
     found, words = judged(row, budget, result)
-    return None if found.value is None else Line(paper, row, budget, found, words)
+    cut = bool(fewer(row, result["config"]))
+    return None if found.value is None else Line(paper, row, budget, cut, found, words)
 
 
-def _draw(ax: Axes, place: int, each: Line, edge: float) -> None:
+def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
     row, colour = each.row, next(colour for words, colour in COLOURS.items() if each.words.startswith(words))
-    ax.plot([1 - row.tolerance, 1 + row.tolerance], [place, place], color="#cccccc", linewidth=6, zorder=1)
-    low, middle, high = (
-        min(value / row.published, edge) for value in (each.found.low, each.found.value, each.found.high)
-    )
+    ax.plot([1 - row.within, 1 + row.within], [place, place], color="#cccccc", linewidth=6, zorder=1)
+    ratios = [value / row.published for value in each.found]
+    low, middle, high = (min(max(ratio, left), right) for ratio in ratios)
     ax.plot([low, high], [place, place], color=colour, linewidth=1.6)
-    for value in (middle, high):
-        if value == edge:
-            ax.plot([edge / 1.06], [place], marker=">", color=colour, markersize=7)
-    if middle < edge:
+    for ratio in ratios:
+        if math.isinf(ratio):
+            at, marker = (right / 1.06, ">") if ratio > 0 else (left * 1.06, "<")
+            ax.plot([at], [place], marker=marker, color=colour, markersize=7)
+    if left < middle < right:
         ax.plot([middle], [place], marker="o", color=colour, markersize=5.5)
 
 
 def _label(each: Line) -> str:
     more = "" if each.row.measure in LESS_IS_BETTER else " ↑"
-    return f"{each.paper}  {each.row.name}{more}" + (" (cut budget)" if each.budget == "cpu" and each.row.cpu else "")
+    return f"{each.paper}  {each.row.name}{more}" + (" (cut budget)" if each.cut else "")

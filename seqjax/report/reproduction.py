@@ -13,7 +13,7 @@ from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, spread
-from seqjax.report.verdicts import at_best, decisive, interval, judged, published
+from seqjax.report.verdicts import SMALLER, at_best, coverage, decisive, fewer, interval, judged, published
 
 
 def result(
@@ -81,6 +81,7 @@ def _require_whole(content: dict[str, Any]) -> None:
     if not runs or any({"status", "solved_at", "loss", "score"} - run.keys() for run in runs):
         raise ValueError("its runs are not whole")
     numbers = [config[name] for name in ("batch_size", "steps", "seeds")] + [device["count"]]
+    numbers += [value for run in runs for value in run.get("grades", {}).values()]
     perhaps = [content["wall_seconds"], *(run[name] for run in runs for name in ("solved_at", "loss", "score"))]
     for value in (*numbers, *(value for value in perhaps if value is not None)):
         if not isinstance(value, (int, float)) or abs(value) > 1e300:
@@ -94,7 +95,7 @@ def _require_whole(content: dict[str, Any]) -> None:
 
 
 HEADINGS = (
-    "row", "budget", "measure", "published", "measured [95 % interval]", "solved", "steps to solve", "verdict",
+    "row", "budget", "measure", "published", "measured [bootstrap interval]", "solved", "steps to solve", "verdict",
     "device", "wall time",
 )  # fmt: skip
 
@@ -108,12 +109,14 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         "Made by `python -m experiments.reproduce --render` from the registry (`seqjax/papers/`) and the records in",
         "`results/papers/`; no number is typed by hand. Medians over seeds at the best rate of the row's grid, which",
         "may end once that rate is known: all its seeds have solved the task, and at no other can they sooner.",
+        "Intervals are bootstrapped, of 95 % in name: those of few seeds are at most their range, which covers the",
+        f"true median of {', of '.join(f'{n} seeds in {100 * coverage(n):.0f} %' for n in (2, 3, 5))} of cases.",
         "Sources: " + "; ".join(f"[{mark}] {words}" for mark, words in SOURCES.items()) + ".",
         "",
     ]
     picture = directory / "ratios.png"
     if picture.exists():
-        parts += [f"![{TITLE}]({picture.relative_to(directory.parents[1]).as_posix()})", "", EXPLANATION, ""]
+        parts += [f"![{TITLE}]({picture.relative_to(directory.parent.parent).as_posix()})", "", EXPLANATION, ""]
     parts += [*_overview(papers, results), ""]
     known = {(name, row.name) for name, paper in papers.items() for row in paper.rows}
     for name, paper in papers.items():
@@ -126,6 +129,10 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         for row in paper.rows:
             if row.known:
                 notes.setdefault(row.known, []).append(row.name)
+        for row in paper.rows:
+            kept = decisive(row, name, results)
+            if kept and kept[1]["environment"].get("dirty"):
+                notes.setdefault("made with changes that were in no commit", []).append(row.name)
         parts += ["", *[f"- {', '.join(f'`{each}`' for each in names)}: {note}." for note, names in notes.items()], ""]
     bad += [f"{key[0]}/{key[1]} is no row of the registry" for key in results if key[:2] not in known]
     if bad:
@@ -143,19 +150,24 @@ ENDS = ("reproduced", "better", "not reproduced", "unclear", "no published numbe
 def _overview(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[str]:
     """How many rows of each paper ended how, each at the largest budget that was run."""
 
-    def end(name: str, row: Row) -> str:
+    def end(name: str, row: Row) -> tuple[str, bool]:
+        """How it ended, and whether the budget was cut."""
         kept = decisive(row, name, results)
         if kept is None:
-            return _not_run(row)
+            return _not_run(row), False
         if row.published is None:
-            return "no published number"
+            return "no published number", False
         _, words = judged(row, *kept)
-        return next((each for each in ENDS if words.startswith(each)), "unclear")
+        return next((each for each in ENDS if words.startswith(each)), "unclear"), words.endswith(SMALLER)
+
+    def count(ends: Counter[tuple[str, bool]], each: str) -> str:
+        whole, cut = ends[each, False] + ends[each, True], ends[each, True]
+        return f"{whole or '-'}" + f" ({cut} cut)" * bool(cut)
 
     counts = [(name, Counter(end(name, row) for row in paper.rows)) for name, paper in papers.items()]
-    counts.append(("all", sum((count for _, count in counts), Counter())))
-    rows = [[f"`{name}`", f"{count.total()}", *(f"{count[each] or '-'}" for each in ENDS)] for name, count in counts]
-    return _table(("paper", "rows", *ENDS), rows)
+    counts.append(("all", sum((ends for _, ends in counts), Counter())))
+    rows = [[f"`{name}`", f"{ends.total()}", *(count(ends, each) for each in ENDS)] for name, ends in counts]
+    return [*_table(("paper", "rows", *ENDS), rows), "", "Cut: with a smaller budget than the row's."]
 
 
 def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[list[str]]:
@@ -177,7 +189,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 _budget(row, budget, config),
                 row.measure_words,
                 published(row),
-                interval(value),
+                interval(row, value),
                 f"{solved}/{len(runs)}",
                 str(steps) if steps else "-",
                 words,
@@ -195,13 +207,7 @@ def _not_run(row: Row) -> str:
 
 def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:
     """'full', or what was cut: 'cpu (steps 3000 of 50000, seeds 3 of 5)'."""
-    cut = [
-        f"{name} {config[name]:g} of {row.settings[name]:g}"
-        for name in ("steps", "seeds")
-        if name in row.settings and config[name] != row.settings[name]
-    ]
-    if len(config["learning_rates"]) < len(row.settings["learning_rates"]):
-        cut.append(f"learning rates {len(config['learning_rates'])} of {len(row.settings['learning_rates'])}")
+    cut = fewer(row, config)
     return budget + (f" ({', '.join(cut)})" if cut else "")
 
 

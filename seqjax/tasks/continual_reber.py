@@ -71,8 +71,9 @@ def continual_reber(length: int = 100, outputs: Outputs = "softmax", carried: in
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")
-    if carried and not 200 * length < carried <= LONGEST:
-        raise UserError(f"carried={carried}; expected 0, or more than 200·length={200 * length} up to {LONGEST}")
+    least = 100 * (2 * length + 1)  # two windows in each hundredth, of which the second counts
+    if carried and not least <= carried <= LONGEST:
+        raise UserError(f"carried={carried}; expected 0, or {least} = 100·(2·length + 1) to {LONGEST}")
     if tested and not (carried and 2 * length < tested <= LONGEST // TESTED):
         wanted = f"0, or beside carried more than 2·length={2 * length} up to {LONGEST // TESTED}"
         raise UserError(f"tested={tested}; expected {wanted}")

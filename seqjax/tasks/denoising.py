@@ -14,8 +14,10 @@ def denoising(length: int = 100, symbols: int = 9, tokens: int = 10) -> Task:
     (Jing et al. 2017, "Gated Orthogonal Recurrent Units", the denoise task, by the authors' code:
     S = 9, K = 10)
 
-    Departure: the K places are distinct. The authors' code draws them with repetition, so that a
-    symbol may be overwritten and still be asked for.
+    Departures: the K places are distinct, where the authors' code draws them with repetition, so that a
+    symbol may be overwritten and still be asked for; and its loss is a mean over all T' + 2K steps, of
+    S + 1 classes, the blank among them, with the baseline K ln S / (T' + 2K), where ours is of the K
+    answers alone. Its T' is our T - K + 1: T' + K - 1 steps stand before the marker.
 
     Baseline: ln S.
     Solved: 99 % of the sequences answered without a mistake (the paper shows curves only). The score

@@ -125,9 +125,10 @@ LOSSES = {"softmax": next_symbol_loss, "sigmoid": next_symbol_squared_error}
 def legal_score(outputs: Array, batch: Batch) -> Array:
     """Share of the sequences in which, at every step, each legal symbol is more active than all others."""
     legal = batch.targets > 0
-    least = jnp.min(jnp.where(legal, outputs, jnp.inf), -1)
-    most = jnp.max(jnp.where(legal, -jnp.inf, outputs), -1)
-    return jnp.mean(~jnp.any((least <= most) & (batch.mask > 0), 0))
+    least = jnp.min(jnp.where(legal, outputs, jnp.inf), -1, keepdims=True)
+    # of each output by itself, as NaN is not right, and XLA's minimum on a CPU passes over it
+    right = jnp.all(jnp.where(legal, outputs >= least, outputs < least), -1)
+    return jnp.mean(jnp.all(right | (batch.mask == 0), 0))
 
 
 def memoryless_loss(chain: Chain, count: int, how: Answer) -> float:

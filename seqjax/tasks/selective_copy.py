@@ -12,8 +12,8 @@ def selective_copy(length: int = 100, symbols: int = 14, tokens: int = 16) -> Ta
 
     Tokens: 0 is the blank, 1 ... S the symbols, S + 1 the marker. Only the K steps of the markers
     count: at the k-th the k-th symbol is asked for. (Gu & Dao 2023, section 4.1.1, after Jing et al.
-    2019; the generator is that of the S4 code: T = 4096, K = 16, an alphabet of 16 with blank and
-    marker, hence S = 14)
+    2019; the generator is that of the S4 code, an alphabet of 16 with blank and marker, hence S = 14; its
+    symbols fall among L + K steps, L = 4096 and K = 16, which are our T = 4112)
 
     Baseline: ln S.
     Solved: 99 % of the symbols right (the paper states no criterion; its selective models reach

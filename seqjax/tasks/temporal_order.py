@@ -14,7 +14,7 @@ from seqjax.types import Array, Batch, Task, UserError
 # Hochreiter & Schmidhuber 1997, experiments 6a and 6b: for 2 and for 3 relevant symbols, the first and
 # the last step in which each may fall, at length 100.
 WINDOWS = {2: ((10, 20), (50, 60)), 3: ((10, 20), (33, 43), (66, 76))}
-NOISE, X, Y, BEGIN, END = 4, 4, 5, 6, 7  # tokens: 0-3 noise a b c d, then X Y B E
+NOISE, X, Y, BEGIN, END = 4, 4, 5, 6, 7  # tokens: 0-3 noise a b c d, then X Y E B
 
 
 CRITERION = "99.9 % of the sequences classified right"
@@ -23,7 +23,7 @@ CRITERION = "99.9 % of the sequences classified right"
 def temporal_order(length: int = 100, relevant: int = 2, outputs: Outputs = "softmax") -> Task:
     """Classify a sequence of noise by the order of the X's and Y's hidden in it.
 
-    A sequence begins with B, ends with E (the trigger, after which the class is read), and holds
+    A sequence begins with E, ends with B (the trigger, after which the class is read), and holds
     noise symbols a, b, c, d except at 2 or 3 steps, which hold X or Y each with chance 1/2: 4 or 8
     classes. At length 100 the relevant symbols fall in steps 10-20 and 50-60 (2) or 10-20, 33-43
     and 66-76 (3), ends included; other lengths scale these windows. Sequences are T to 1.1·T long.
@@ -35,7 +35,7 @@ def temporal_order(length: int = 100, relevant: int = 2, outputs: Outputs = "sof
     squared error of sigmoids, as in the paper.
 
     Args:
-        length: T, the shortest length, B and E included.
+        length: T, the shortest length, E and B included.
         relevant: 2 (four classes) or 3 (eight classes).
         outputs: 'softmax' with cross-entropy, or 'sigmoid' with squared error.
 
@@ -78,5 +78,5 @@ def temporal_order(length: int = 100, relevant: int = 2, outputs: Outputs = "sof
         readout="last",
         tokens=True,
         criterion=CRITERION,
-        show=spelled("abcdXYBE", orders),
+        show=spelled("abcdXYEB", orders),
     )

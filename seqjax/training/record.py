@@ -96,6 +96,14 @@ def _is_longer(before: Any, wanted: Any) -> bool:
     return before | {"steps": wanted["steps"]} == OF_OLD | wanted
 
 
+def is_finished(config: Config, directory: Path) -> bool:
+    """Whether a run directory holds the end of such a run, and not that of one of fewer steps."""
+    if not (directory / "result.json").exists():
+        return False
+    before = read_json(directory / "config.json").get("config")
+    return not _is_longer(before, json.loads(json.dumps(config._asdict())))
+
+
 def environment() -> dict[str, Any]:
     """Commit, versions and device of this process, as config.json keeps them."""
     devices = jax.devices()
