@@ -50,9 +50,9 @@ def ablation(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
 
 
 def _changes(flag: str, text: str) -> list[dict[str, object]]:
-    """'h=0;c=.5' -> [{'h': 0}, {'c': .5}], by the parser of specs."""
+    """'h=0;c=.5' -> [{'h': 0}, {'c': .5}], and 'h=0,c=.5' both at once, by the parser of specs."""
     try:
-        return [dict([pair]) for pair in spec.parse(f"changes({text.replace(';', ',')})").arguments.items()]
+        return [spec.parse(f"changes({piece})").arguments for piece in spec.pieces(text)]
     except UserError as error:
         raise UserError(f"{flag}={text!r} does not parse; expected name=value, separated by ';'") from error
 

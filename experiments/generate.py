@@ -41,8 +41,8 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
     """Print what the run writes, or keep it in files."""
     for name, least in (("steps", 1), ("samples", 1), ("seed", 0), ("top_k", 1)):
         value = getattr(values, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name}={value}; expected at least {least}")
+        if value is not None and not least <= value < 2**31:
+            raise UserError(f"--{name}={value}; expected {least} to {2**31 - 1}")
     if not values.temperature > 0:
         raise UserError(f"--temperature={values.temperature}; expected a positive number")
     if values.top_p is not None and not 0 < values.top_p <= 1:

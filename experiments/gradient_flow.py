@@ -43,6 +43,8 @@ def gradient_flow(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
     for name in values.quantities:
         if name not in QUANTITIES:
             raise UserError(f"--quantities has {name!r}{did_you_mean(name, QUANTITIES)}known: {', '.join(QUANTITIES)}")
+    if "noise" in values.quantities and values.probe_size < 2:
+        raise UserError(f"--probe_size={values.probe_size}; expected at least 2, or --quantities without noise")
     if values.length is not None:
         if values.lengths is not None:
             raise UserError(f"--length={values.length} beside --lengths; give one of them")

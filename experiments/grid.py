@@ -76,7 +76,7 @@ def run(
 
         by_first(begin)
         if launch is not None:
-            _launch(launch, workdir, programs, values.mesh, command)
+            _launch(launch, workdir, programs, values, command)
             return
         stopping = held.enter_context(preemptible(kind, argv, workdir, any(steps)))
         show = held.enter_context(progress_bar(sum(steps)))
@@ -92,10 +92,12 @@ def _tell(show: Callable[[int, str, str], None], what: str, before: int, step: i
     show(before + step, what, words)
 
 
-def _launch(launch: Launch, workdir: Path, programs: dict[str, Prepared], mesh: str, command: str) -> None:
+def _launch(
+    launch: Launch, workdir: Path, programs: dict[str, Prepared], values: flags.FlagValues, command: str
+) -> None:
     """Each program that is not finished as a job; a report of all that there is."""
     places = {name: (prepared.config, workdir / name) for name, prepared in programs.items()}
-    died = train_apart(launch, workdir / "jobs", places, mesh, command)
+    died = train_apart(launch, workdir / "jobs", places, values, command)
     if len(died) < len(programs):
         show_report(workdir)
     require_none_died(died, len(programs))

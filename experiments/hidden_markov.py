@@ -49,6 +49,8 @@ def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
             raise UserError(f"--{name}={getattr(values, name)}; expected at least 1")
     if values.task is None:
         raise UserError("--task is missing; expected a spec as tagging(data='...')")
+    if values.record and Path(values.record).is_dir():
+        raise UserError(f"--record={values.record} is a folder; expected a file")
     task, began = build_task(values.task), time.monotonic()
     if task.examples is None or task.readout != "every" or not task.tokens:
         raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging, or of a text")
@@ -95,20 +97,20 @@ def _of_text(task: Task, values: flags.FlagValues) -> dict[str, Any]:
     """Learn from the windows, each by itself; then nats a symbol of the whole text to test on, but its first."""
     train, test = (task.examples.batch(split) for split in (task.examples.train, task.examples.test))
     model = hmm.random_hmm(jax.random.key(values.seed), values.states, symbols=task.input_size)
-    step, count, reached = jax.jit(hmm.em_step), float(jnp.sum(train.lengths)), []
+    step, count = jax.jit(hmm.em_step), float(jnp.sum(train.lengths))
     with progress_bar(values.rounds, "round") as show:
         show(0, "Baum and Welch", "compiling")
         for number in range(values.rounds):
             model, before = step(model, train.inputs, train.lengths)
-            reached.append(-float(before) / count)
-            show(number + 1, "Baum and Welch", f"{reached[-1]:.4f} nats")
+            show(number + 1, "Baum and Welch", f"{-float(before) / count:.4f} nats before it")
+    learned = float(jnp.sum(jax.jit(hmm.score)(model, train.inputs, train.lengths)))  # after the last round
     inputs, targets = (np.asarray(each).T[np.asarray(test.mask).T > 0] for each in (test.inputs, test.targets))
     text = np.append(inputs, targets[-1])[:, None]
     whole, first = (jax.jit(hmm.score)(model, part)[0] for part in (text, text[:1]))
     nats = float(first - whole) / (len(text) - 1)
     return {
         "model": f"{values.states} states, {task.input_size} symbols, {values.rounds} rounds, seed {values.seed}",
-        "nats a symbol to train on": reached[-1],
+        "nats a symbol to train on": -learned / count,
         "nats a symbol to test on": nats,
         "bits a symbol to test on": nats / float(np.log(2)),
         "without memory, nats": float(task.baseline),

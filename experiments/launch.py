@@ -31,14 +31,16 @@ def define_launch(flag_values: flags.FlagValues) -> None:
 class Job:
     """What a job does: train one program, or go on with it; Slurm puts it back in the queue before its time is up."""
 
-    def __call__(self, config: dict[str, Any], mesh: str, directory: str, command: str, visible: str | None) -> None:
-        """Train; of several tasks of a job, all take part."""
+    def __call__(
+        self, config: dict[str, Any], mesh: str, directory: str, command: str, visible: str | None, timeout: int
+    ) -> None:
+        """Train; of several tasks of a job, all take part, and wait for each other so many seconds."""
         if "SUBMITIT_LOCAL_JOB_ID" in os.environ:  # submitit hides the GPUs from a local job
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             os.environ |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
         settings = Config(**config)
         backend.set_up_jax(len(settings.runs) > 1)
-        processes.join(None, None, None, timeout=100)
+        processes.join(None, None, None, timeout=timeout)
 
         def tell(step: int, words: str) -> None:
             print(f"step {step}: {words}", flush=True)
@@ -113,15 +115,33 @@ def read_launch(text: str) -> Launch:
 
 
 def train_apart(
-    launch: Launch, folder: Path, programs: dict[str, tuple[Config, Path]], mesh: str, command: str
+    launch: Launch,
+    folder: Path,
+    programs: dict[str, tuple[Config, Path]],
+    flag_values: flags.FlagValues,
+    command: str,
 ) -> dict[str, str]:
     """Train each program in its run directory as a job, if it is not finished; of those that died, why.
 
-    folder: for scripts and logs of the jobs
+    folder:      for scripts and logs of the jobs
+    flag_values: --mesh and --peer_timeout
+
+    Raises:
+        UserError: a program has no steps, and so no end that a job could tell.
     """
+    for config, _ in programs.values():
+        if not config.steps:
+            raise UserError(f"--steps={config.steps} with --launch; expected at least 1, as a job trains")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     work = {
-        name: (config._asdict(), mesh, str(directory.absolute()), command, visible)
+        name: (
+            config._asdict(),
+            flag_values.mesh,
+            str(directory.absolute()),
+            command,
+            visible,
+            flag_values.peer_timeout,
+        )
         for name, (config, directory) in programs.items()
     }
     with progress_bar(len(work), "job") as show:

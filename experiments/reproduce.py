@@ -105,7 +105,7 @@ def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command:
             prepare(config, values.mesh)  # what cannot be run is refused before anything is
             programs[_title(name, row)] = config, rows.directory_of(name, row, values)
     with hold(folder):
-        return launch.train_apart(wanted, folder / values.budget, programs, values.mesh, command)
+        return launch.train_apart(wanted, folder / values.budget, programs, values, command)
 
 
 def _tell_others(known: dict[str, Paper], names: set[str], values: flags.FlagValues) -> None:

@@ -72,6 +72,14 @@ def parse(text: str) -> Spec:
 
 def split(text: str) -> list[Spec]:
     """'rnn();lstm(hidden=8)' -> the Specs between the semicolons, quoted ones left alone."""
+    specs = [parse(part) for part in pieces(text)]
+    if not specs:
+        raise UserError("is empty; expected at least one spec, as in 'lstm(hidden=128)'")
+    return specs
+
+
+def pieces(text: str) -> list[str]:
+    """What stands between the semicolons, but for those that are quoted, and is not blank."""
     parts, quote, escaped = [""], None, False
     for character in text:
         if character in "'\"" and not escaped:
@@ -81,10 +89,7 @@ def split(text: str) -> list[Spec]:
             parts.append("")
         else:
             parts[-1] += character
-    specs = [parse(part) for part in parts if part.strip()]
-    if not specs:
-        raise UserError("is empty; expected at least one spec, as in 'lstm(hidden=128)'")
-    return specs
+    return [part for part in parts if part.strip()]
 
 
 def names(rooms: Sequence[types.ModuleType]) -> list[str]:

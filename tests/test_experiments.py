@@ -130,6 +130,8 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
 
 def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys, no_figures):
     directory = tmp_path / "ablation"
+    several = ablation._changes("--changes", "forget_bias=0.0;forget_bias=5.0, input_activation='identity'")
+    assert several == [{"forget_bias": 0.0}, {"forget_bias": 5.0, "input_activation": "identity"}]
     flags = ["--cell=rnn(hidden=3)", "--gradients=h=0", "--changes=recurrent_scale=.5", "--task=adding", "--lengths=4"]
     assert ablation.main([*TINY, *flags, "--seeds=1", f"--workdir={directory}"]) == 0
     assert "scaled(cell='rnn(hidden=3)', h=0)" in " ".join(capsys.readouterr().out.split())

@@ -33,6 +33,12 @@ def test_a_hidden_markov_model_of_a_text(tmp_path, capsys):
         assert hidden_markov.main([*flags, f"--states={states}", f"--record={record}"]) == 0
         found[states] = json.loads(record.read_text())["found"]
         assert f"{states} states, 3 symbols" in capsys.readouterr().out
+    once = tmp_path / "once.json"
+    assert hidden_markov.main([*flags[:1], "--rounds=1", "--states=1", f"--record={once}"]) == 0
+    same = [each["nats a symbol to train on"] for each in (found[1], json.loads(once.read_text())["found"])]
+    assert same[0] == pytest.approx(same[1], rel=1e-5), "one state is learned in one round, and told after it"
+    assert hidden_markov.main([*flags, f"--record={tmp_path}"]) == 2
+    assert "is a folder; expected a file" in capsys.readouterr().err
     # Windows of 7 that follow each other read every symbol of the first three lines but the last.
     read = "".join(line + "\n" for line in lines[:3])[:-1]
     share = {symbol: read.count(symbol) / len(read) for symbol in "ab\n"}

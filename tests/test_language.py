@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import SMALL, stopped_and_gone_on_with
+from small_runs import SMALL, stopped_and_gone_on_with, trained_and_measured
 
 from experiments import generate
 from seqjax import UserError
@@ -109,6 +109,12 @@ CONFIG = SMALL._replace(
 )
 
 
+def test_a_penalty_of_a_fresh_state_is_refused_where_the_state_is_carried_on(text):
+    config = CONFIG._replace(task=f"char_lm(data={text!r}, window=60)", penalty="vanishing(weight=1.0)")
+    with pytest.raises(UserError, match=r"--penalty='vanishing\(weight=1.0\)' is measured from a fresh state"):
+        prepare(config, "map")
+
+
 def test_training_is_truncated_backpropagation(text):
     """Against a loop by hand: the state goes on, its gradient does not, and it is anew with the text."""
     config = CONFIG._replace(task=f"char_lm(data={text!r}, window=60)", steps=7)
@@ -116,7 +122,7 @@ def test_training_is_truncated_backpropagation(text):
     model, task = prepared.model, prepared.task
     assert len(task.examples.train.steps) // 2 == 1 or not begins(task.examples.train, 1, 2)
     state = jax.tree.map(lambda leaf: leaf[0], initialize(prepared))
-    chunk = jax.jit(prepared.program.chunk)
+    chunk = jax.jit(functools.partial(trained_and_measured, prepared.program))
     params, carry = state.params, state.carry
 
     @jax.jit
@@ -187,10 +193,10 @@ def test_draws_follow_the_chances_and_leave_out_what_may_not_be_said(text):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--steps=0", "--steps=0; expected at least 1"),
+        ("--steps=0", "--steps=0; expected 1 to 2147483647"),
         ("--temperature=0", "--temperature=0.0; expected a positive number"),
         ("--top_p=2", "--top_p=2.0; expected more than 0 and at most 1"),
-        ("--top_k=0", "--top_k=0; expected at least 1"),
+        ("--top_k=0", "--top_k=0; expected 1 to 2147483647"),
     ],
 )
 def test_what_generate_refuses(flag, words, tmp_path, capsys):

@@ -78,7 +78,7 @@ def test_a_penalty_is_part_of_what_training_descends(text, float64):
     for name, each in (("with", config), ("without", config._replace(penalty=None))):
         program = make_program(each, task, task, model)
         before = jax.jit(program.init)(0, 1.0, True)
-        moved[name] = jax.jit(lambda run, program=program: program.chunk(run, 1, program.data)[0])(before).params
+        moved[name] = jax.jit(lambda run, program=program: program.train(run, 1, program.data))(before).params
 
     @jax.jit
     def slope(run):

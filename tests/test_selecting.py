@@ -60,7 +60,8 @@ def test_the_parameters_of_that_evaluation_answer(trained):
     result, _, record = trained[0]
     for number, end in enumerate(result["runs"]):
         prepared, params = restore(record.directory, number)
-        for task, loss in ((build_select_task(prepared.config), "selection_loss"), (prepared.eval_task, "loss")):
+        select_task = build_select_task(prepared.config, prepared.eval_task)
+        for task, loss in ((select_task, "selection_loss"), (prepared.eval_task, "loss")):
             batch = task.examples.batch(task.examples.test)
             outputs, _ = prepared.model.apply(params, batch.inputs, batch.lengths)
             np.testing.assert_allclose(task.loss(outputs, batch), end[loss], rtol=1e-5)
@@ -129,4 +130,8 @@ def test_a_task_or_data_without_splits(folder, tmp_path, capsys):
     task = f"--task=piano_rolls(data={str(tmp_path)!r})"
     assert script.main([task, "--select_on=validation", f"--workdir={tmp_path / 'run'}", "--batch_size=2"]) == 2
     err = capsys.readouterr().err
+    (tmp_path / "text.txt").write_text("".join(f"line {n} of a text of one split\n" for n in range(40)))
+    alone = SMALL._replace(task=f"char_lm(data={str(tmp_path / 'text.txt')!r}, window=5)", select_on="validation")
+    with pytest.raises(UserError, match="--select_on='validation' would be the rows that are measured"):
+        prepare(alone)
     assert "has no split 'validation' to test on; splits: " in err and err.count("\n") == 1

@@ -6,11 +6,11 @@ import sys
 import jax
 import numpy as np
 import pytest
-from small_runs import SMALL, run_all
+from small_runs import SMALL, run_all, trained_and_measured
 
 from seqjax.training import prepare, train
 from seqjax.training.config import build_task
-from seqjax.training.optimizer import make_optimizer
+from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.preparing import initialize
 from seqjax.training.state import NEVER, decided
 from seqjax.training.stream import train_batch
@@ -39,7 +39,7 @@ def test_another_task_is_measured_and_solved_and_not_trained_on():
 
     @jax.jit
     def both(begun):
-        run, metrics = prepared.program.chunk(begun, 1, prepared.program.data)
+        run, metrics = trained_and_measured(prepared.program, begun, 1, prepared.program.data)
         here = train_batch(task, (), begun.stream("train"), begun.step, config.batch_size)
         there = other.sample(jax.random.fold_in(run.stream("eval"), run.step), config.eval_size)
         return metrics, loss(task, begun.params, here), loss(other, run.params, there)
@@ -230,3 +230,15 @@ def test_a_decided_grid_ends_and_tells_the_same_of_its_best_rate(tmp_path):
     assert whole[2:] == early[2:]
     last = max(run["solved_at"] for run in early[2:])
     assert [run["steps"] for run in early[:2]] == [last, last] and [run["steps"] for run in whole[:2]] == [400, 400]
+
+
+def test_a_schedule_begins_at_the_rate_or_warms_up_to_it():
+    """Its init_value, if not given: 1, or 0 where there is a peak_value."""
+    schedules = {
+        "linear_schedule(end_value=0.0, transition_steps=4)": [1, 0.5, 0],
+        "warmup_constant_schedule(peak_value=1.0, warmup_steps=4)": [0, 0.5, 1],
+        "warmup_constant_schedule(init_value=0.5, peak_value=1.0, warmup_steps=4)": [0.5, 0.75, 1],
+    }
+    for text, wanted in schedules.items():
+        factor = make_schedule("--schedule", text)
+        np.testing.assert_allclose([factor(step) for step in (0, 2, 4)], wanted)

@@ -55,7 +55,8 @@ def flow(
     way = model.layers(params)[0][0]
     xs, lengths = model.encode(params, batch.inputs), batch.lengths
     _, (carries, _) = unroll(recording(way.cell), way.params, xs, lengths=lengths)
-    few = lambda tree, axis: jax.tree.map(lambda leaf: jax.lax.slice_in_dim(leaf, 0, SEQUENCES, axis=axis), tree)  # noqa: E731
+    count = min(SEQUENCES, xs.shape[1])
+    few = lambda tree, axis: jax.tree.map(lambda leaf: jax.lax.slice_in_dim(leaf, 0, count, axis=axis), tree)  # noqa: E731
     few_lengths = None if lengths is None else lengths[:SEQUENCES]
     k = min(leading, flat_size(way.cell, way.params))
     found: dict[str, dict[str, Array]] = {}

@@ -24,11 +24,17 @@ KEPT = 2
 class Checkpoints:
     """The newest checkpoints of a run directory, numbered by step."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open them, and clear away what a save that was cut off left behind."""
-        self._directory = directory.absolute()
+    def __init__(self, directory: Path, read_only: bool = False) -> None:
+        """Open them, and clear away what a save that was cut off left behind.
+
+        read_only: change nothing there, where another process may be in the middle of a save
+        """
+        self._directory, self._read_only = directory.absolute(), read_only
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
+            max_to_keep=None if read_only else KEPT,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
@@ -51,8 +57,8 @@ class Checkpoints:
         """The newest sound checkpoint with its step, in the first of `likes` that it fits, else as dicts; None if none.
 
         A checkpoint that differs from its checksums is not read. One that cannot be used is named on
-        stderr and moved to the folder `damaged`, as orbax would in time delete it; those without
-        checksums, of older versions, are taken at orbax's word.
+        stderr and, unless they are open read-only, moved to the folder `damaged`, as orbax would in time
+        delete it; those without checksums, of older versions, are taken at orbax's word.
 
         Raises:
             UserError: there are checkpoints, and none is sound; then nothing has been moved.
@@ -83,6 +89,9 @@ class Checkpoints:
 
     def _set_aside(self, bad: dict[int, str], sound: int) -> None:
         for step, reason in bad.items():
+            if self._read_only:
+                tqdm.write(f"checkpoint {step} is damaged: {reason}; that of step {sound} is read", file=sys.stderr)
+                continue
             folder, place, times = self._directory / str(step), self._directory / "damaged" / str(step), 1
             while place.exists():
                 times += 1

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from seqjax import cells, data, spec, tasks
 from seqjax.models import encoder_decoder, sequence_model
 from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
-from seqjax.types import Cell, Model, Task, UserError
+from seqjax.types import Cell, Model, PyTree, Task, UserError
 from seqjax.unroll import find_strategy
 
+LARGEST_SEED = 2**31
 WRITER_EMBEDDING = 128  # of a network that writes, where --embedding gives none
 
 
@@ -27,6 +29,8 @@ class Config(NamedTuple):
     With select_on, the name of another split of the data that are measured, a run's loss and score are
     those of the evaluation at which that split's loss was least, and learning rates are compared by it:
     neither is chosen by what is measured. The parameters of that evaluation are kept beside the last.
+
+    Probes are made after evaluations, checkpoints between them too.
 
     The runs are learning_rates x seeds, learning rates outermost; seeds are first_seed and following.
     """
@@ -78,6 +82,8 @@ def check(config: Config) -> Config:
         value = getattr(config, name)
         if value < bound:
             raise UserError(f"--{name}={value}; expected at least {bound}")
+    if config.first_seed + config.seeds > LARGEST_SEED:
+        raise UserError(f"--first_seed={config.first_seed}; expected seeds below {LARGEST_SEED}")
     for rate in config.learning_rates:
         if not (math.isfinite(rate) and rate > 0):
             raise UserError(f"--learning_rates has {rate}; expected positive numbers, as in 1e-3,3e-3")
@@ -131,10 +137,11 @@ def build_eval_task(config: Config, task: Task) -> Task:
     return other
 
 
-def build_select_task(config: Config) -> Task | None:
+def build_select_task(config: Config, eval_task: Task) -> Task | None:
     """The task that is measured, on the split that --select_on names; None where it names none.
 
-    Raises UserError where the task has no other split, or is measured on this one.
+    Raises UserError where the task has no other split, or is measured on this one, or where its data have one split,
+    of which the same rows are held out by either name.
     """
     if config.select_on is None:
         return None
@@ -142,14 +149,45 @@ def build_select_task(config: Config) -> Task | None:
     if measured.arguments.get("tested_on", "test") == config.select_on:
         raise UserError(f"--select_on={config.select_on!r} is the split that is measured; expected another")
     chosen = spec.Spec(measured.name, measured.arguments | {"tested_on": config.select_on})
-    return _named("--select_on", config.select_on, lambda: spec.build(str(chosen), [tasks, data], Task))
+    found = _named("--select_on", config.select_on, lambda: spec.build(str(chosen), [tasks, data], Task))
+    if _equal(found.examples.test, eval_task.examples.test):
+        raise UserError(
+            f"--select_on={config.select_on!r} would be the rows that are measured, as the data have no split of that "
+            "name; expected data with one"
+        )
+    return found
+
+
+def _equal(one: PyTree, other: PyTree) -> bool:
+    """Whether two sets of examples are the same; what stays on disk is not read."""
+    both = [jax.tree.leaves(each) for each in (one, other)]
+    return len(both[0]) == len(both[1]) and all(map(np.array_equal, *both))
 
 
 def build(config: Config) -> tuple[Task, Model]:
     """The task and the model of a Config."""
     task, cell = build_task(config.task), build_cell(config.cell)
-    if task.readout == "decode":
-        return task, _writer(config, task, cell)
+    model = _writer(config, task, cell) if task.readout == "decode" else _reader(config, task, cell)
+    if config.penalty is not None:
+        _require_penalty(config, task, model)
+    return task, model
+
+
+def _require_penalty(config: Config, task: Task, model: Model) -> None:
+    if task.examples is not None and task.examples.streams:
+        reason = "is measured from a fresh state, and --task reads a text whose state is carried on"
+        raise UserError(f"--penalty={config.penalty!r} {reason}; leave it out, or read windows with carried=False")
+    penalty = make_penalty(config.penalty)
+    run = lambda key: penalty(model, model.init(key), task.sample(key, 1), task.loss)  # noqa: E731
+    _named("--penalty", config.penalty, lambda: jax.eval_shape(run, jax.random.key(0)))
+
+
+def _reader(config: Config, task: Task, cell: Cell) -> Model:
+    """The model of a task that is answered step by step, or at the end."""
+    for name in ("attention", "beam"):
+        if getattr(config, name) != Config._field_defaults[name]:
+            wants = f"--task={config.task!r} asks for nothing to be written: leave it out"
+            raise UserError(f"--{name}={getattr(config, name)} is of a network that writes; {wants}")
     model = sequence_model(
         cell,
         task.input_size,
@@ -169,7 +207,7 @@ def build(config: Config) -> tuple[Task, Model]:
     if config.strategy != "auto":  # not every one is for every cell
         run = lambda key: model.apply(model.init(key), task.sample(key, 1).inputs)  # noqa: E731
         _named("--strategy", config.strategy, lambda: jax.eval_shape(run, jax.random.key(0)))
-    return task, model
+    return model
 
 
 def _writer(config: Config, task: Task, cell: Cell) -> Model:

@@ -129,6 +129,8 @@ def _train(
             done += steps
             if done < after:
                 progress(done, words)
+                if config.checkpoint_every < config.eval_every and _passes(config.checkpoint_every, done - steps, done):
+                    checkpoints.save(done, _saved(state, layout, seconds + time.monotonic() - began))
         state, measured = program.evaluate(state, data)
         lines = measured_lines(measured, done, layout, going)
         files.write_metrics(lines)

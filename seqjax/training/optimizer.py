@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,17 +23,22 @@ def make_optimizer(
     Args:
         optimizer: spec of an optax optimizer without its rate: 'adam', 'sgd(momentum=0.9)'; or `held`.
         schedule: spec of an optax schedule that the rate is multiplied by, its init_value 1 unless
-            given: 'cosine_decay_schedule(decay_steps=5000)'; None for a constant rate.
+            given, or 0 where it warms up to a peak_value: 'cosine_decay_schedule(decay_steps=5000)'; None
+            for a constant rate.
         clip_norm: gradients are scaled down to this global L2 norm. (Pascanu et al. 2013, section 3.2)
         clip_value: gradients are cut elementwise to ±clip_value, before clip_norm.
 
     Raises:
-        UserError: no such optimizer or schedule, with the nearest name, or a wrong argument.
+        UserError: no such optimizer or schedule, with the nearest name, a wrong argument, or an optimizer
+            that asks for more than gradients.
     """
     spec = _parsed("--optimizer", optimizer)
     make = _known("--optimizer", spec, optimizers(), given=["learning_rate"])
     factor = make_schedule("--schedule", schedule)
 
+    if spec.name != "held":  # which asks for the network's own names
+        toy = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+        _tried("--optimizer", spec, lambda: jax.eval_shape(partial(_moved, make(0.1, **spec.arguments)), toy))
     clips = [] if clip_value is None else [optax.clip(clip_value)]
     clips += [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
 
@@ -43,14 +50,15 @@ def make_optimizer(
 
 
 def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | None:
-    """step -> factor, of the spec of an optax schedule, its init_value 1 unless given; None for None."""
+    """step -> factor, of the spec of an optax schedule, its init_value as `make_optimizer` says; None for None."""
     if text is None:
         return None
     shape = _parsed(flag, text)
-    takes_start = "init_value" in inspect.signature(schedules().get(shape.name, optimizers)).parameters
-    if takes_start and "init_value" not in shape.arguments:
-        shape = Spec(shape.name, {"init_value": 1.0, **shape.arguments})
-    return _known(flag, shape, schedules())(**shape.arguments)
+    takes = inspect.signature(schedules().get(shape.name, optimizers)).parameters
+    if "init_value" in takes and "init_value" not in shape.arguments:
+        shape = Spec(shape.name, {"init_value": 0.0 if "peak_value" in takes else 1.0, **shape.arguments})
+    make = _known(flag, shape, schedules())
+    return _tried(flag, shape, lambda: make(**shape.arguments))
 
 
 def held(
@@ -115,13 +123,26 @@ def optimizers() -> dict[str, Callable]:
     return {"held": held} | {
         name: found
         for name, found in inspect.getmembers(optax, inspect.isfunction)
-        if "learning_rate" in inspect.signature(found).parameters
+        if "learning_rate" in inspect.signature(found).parameters and not name.startswith("_")
     }
 
 
 def schedules() -> dict[str, Callable]:
     """What optax calls a schedule, by name."""
     return {name: found for name, found in inspect.getmembers(optax, inspect.isfunction) if name.endswith("_schedule")}
+
+
+def _moved(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
+    """What an optimizer makes of parameters, which stand for their gradients too."""
+    return optimizer.update(params, optimizer.init(params), params)
+
+
+def _tried(flag: str, spec: Spec, make: Callable[[], Any]) -> Any:
+    """What is made, or a UserError where optax refuses the spec's values."""
+    try:
+        return make()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{flag}={str(spec)!r}: {str(error).splitlines()[0]}") from error
 
 
 def _parsed(flag: str, text: str) -> Spec:

@@ -37,7 +37,7 @@ def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
     prepared = prepare(config, "run=1,map")
     if not (directory / "checkpoints").is_dir():
         raise UserError(f"{str(directory)!r} has no checkpoint yet")
-    checkpoints = Checkpoints(directory / "checkpoints")
+    checkpoints = Checkpoints(directory / "checkpoints", read_only=True)
     try:
         found = checkpoints.latest(*forms(prepared))
     finally:

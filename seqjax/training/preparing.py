@@ -40,7 +40,8 @@ def prepare(config: Config, mesh: str = "auto") -> Prepared:
     """Build task, model and program for the devices that `mesh` names. Raises UserError; nothing is written."""
     check(config)
     task, model = build(config)
-    eval_task, select_task = build_eval_task(config, task), build_select_task(config)
+    eval_task = build_eval_task(config, task)
+    select_task = build_select_task(config, eval_task)
     branches = any(each and each.examples and each.examples.cuts for each in (task, eval_task, select_task))
     layout = make_layout(mesh, len(config.runs), config.batch_size, "map" if branches else _usual_layout(config, model))
     program = make_program(config, task, eval_task, model, layout.mesh.shape["data"], select_task)

@@ -40,10 +40,6 @@ class Program(NamedTuple):
     probe: Callable[[RunState, PyTree], Probe]
     data: PyTree
 
-    def chunk(self, run: RunState, steps: Array, data: PyTree) -> tuple[RunState, dict[str, Array]]:
-        """Train so many steps, then evaluate."""
-        return self.evaluate(self.train(run, steps, data), data)
-
 
 def make_program(
     config: Config, task: Task, eval_task: Task, model: Model, parts: int = 1, select_task: Task | None = None

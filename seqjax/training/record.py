@@ -74,6 +74,14 @@ def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None
     before = {**{key: OF_OLD[key] for key in wanted if key in OF_OLD}, **before}
     for key in [*wanted, *(key for key in before if key not in wanted)]:
         if before.get(key) != wanted.get(key):
+            if isinstance(before.get(key), dict) and isinstance(wanted.get(key), dict):  # a program of a grid
+                _require_equal(directory, before[key], wanted[key], flag)
+            every = before.get("eval_every")
+            if key == "steps" and type(before[key]) is type(every) is int and every > 0 and before[key] % every:
+                raise UserError(
+                    f"{flag}={directory} ends at step {before[key]}, between two evaluations (eval_every={every}), "
+                    "and cannot go on beyond it; name another directory"
+                )
             raise UserError(
                 f"{flag}={directory} was made with {key}={before.get(key)!r}, not {wanted.get(key)!r}; "
                 "give that, or name another directory"

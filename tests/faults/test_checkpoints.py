@@ -9,6 +9,7 @@ import small
 
 from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.checksums import damage
+from seqjax.training.prediction import restore
 from seqjax.types import UserError
 
 
@@ -97,6 +98,17 @@ def test_where_all_are_damaged_nothing_is_touched(stopped):
 
 
 @pytest.mark.slow
+def test_who_reads_changes_nothing(stopped, capsys):
+    """Neither a save that another process is in the middle of, nor what is damaged."""
+    (amid := stopped / "checkpoints/9.orbax-checkpoint-tmp").mkdir()
+    (amid / "half").write_text("")
+    truncate(files_of(stopped, 8)[0], None)
+    before = sorted(path for path in (stopped / "checkpoints").rglob("*"))
+    restore(stopped)
+    assert sorted(path for path in (stopped / "checkpoints").rglob("*")) == before
+    assert re.search("checkpoint 8 is damaged: .*; that of step 6 is read", capsys.readouterr().err)
+
+
 def test_damaged_twice_both_are_kept(whole, stopped, capsys):
     for _ in range(2):
         empty(files_of(stopped, 8)[0], None)
