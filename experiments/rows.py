@@ -13,6 +13,7 @@ from seqjax import UserError, papers
 from seqjax.papers.row import BUDGETS, DATA_SETS, Paper, Row
 from seqjax.spec import did_you_mean
 from seqjax.training import Config
+from seqjax.training.mesh import read_mesh
 
 SMOKE = {"steps": 20, "seeds": 1, "eval_every": 10, "eval_size": 16, "probe_every": 20, "checkpoint_every": 20}
 
@@ -81,9 +82,10 @@ def config_asked(row: Row, values: flags.FlagValues) -> Config:
 
 
 def several_runs(values: flags.FlagValues, paper: str | None) -> bool:
-    """Whether any of the rows that --rows and --budget mean has several runs, for the cores to be shared among."""
+    """Whether cores are shared out: among the several runs of any row that --rows and --budget mean, or by --mesh."""
     chosen = choose(registry(), paper, values.rows)
-    return any(len(config_asked(row, values).runs) > 1 for _, row in chosen)
+    split = read_mesh(values.mesh).data or 1
+    return split > 1 or any(len(config_asked(row, values).runs) > 1 for _, row in chosen)
 
 
 def missing(row: Row, values: flags.FlagValues) -> str | None:

@@ -9,7 +9,8 @@ from test_verdicts import row, run
 from experiments.rows import registry
 from seqjax.papers.row import Comparison, Paper
 from seqjax.report.comparisons import comparison_lines
-from seqjax.report.verdicts import OPEN, SMALLER, Measured, times_slower
+from seqjax.report.medians import Measured, times_slower
+from seqjax.report.verdicts import OPEN, SMALLER
 from seqjax.training import Config
 
 NEVER = [run()] * 3

@@ -7,15 +7,8 @@ import pytest
 
 from seqjax.papers.row import Paper, Row
 from seqjax.report import ratios
-from seqjax.report.verdicts import (
-    Measured,
-    changed,
-    coverage,
-    interval,
-    judged,
-    measured,
-    verdict,
-)
+from seqjax.report.medians import Measured, coverage, measured
+from seqjax.report.verdicts import changed, interval, judged, verdict
 from seqjax.training import Config
 
 

@@ -8,9 +8,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from seqjax.papers.row import Paper, Row
+from seqjax.report.medians import at_best, measured
 from seqjax.report.reproduction import read_results
 from seqjax.report.tables import short
-from seqjax.report.verdicts import at_best, decisive, interval, measured, outdated, published
+from seqjax.report.verdicts import decisive, interval, outdated, published
 
 HEADINGS = (
     *("application", "shape", "measure", "reached [bootstrap interval]", "goal", "published"),

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqjax.papers.row import BUDGETS, Comparison, Paper, Row
+from seqjax.report.medians import Measured, times_slower
 from seqjax.report.tables import short
-from seqjax.report.verdicts import Measured, fewer, outdated, published, times_slower, weighed
+from seqjax.report.verdicts import fewer, outdated, published, weighed
 
 COMPARED = ("steps to solve", "over those of", "budget", "published ratio", "measured [bootstrap interval]", "verdict")
 

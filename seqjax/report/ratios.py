@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.papers.row import LESS_IS_BETTER, Paper, Row
 from seqjax.report.figures import PALETTE, Figure, canvas, legend_above, line, png
-from seqjax.report.verdicts import Measured, decisive, fewer, judged
+from seqjax.report.medians import Measured
+from seqjax.report.verdicts import decisive, fewer, judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

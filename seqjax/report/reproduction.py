@@ -10,10 +10,11 @@ from typing import Any
 
 from seqjax.papers.row import BUDGETS, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
 from seqjax.report.comparisons import COMPARED, comparison_lines
+from seqjax.report.medians import at_best, coverage
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate, spread
-from seqjax.report.verdicts import SMALLER, at_best, coverage, decisive, fewer, interval, judged, published
+from seqjax.report.verdicts import SMALLER, decisive, fewer, interval, judged, published
 
 
 def result(
