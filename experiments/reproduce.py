@@ -60,7 +60,16 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         if values.launch:
             failed = _run_apart(chosen, values, command)
         failed |= _run_here([each for each in chosen if _title(*each) not in failed], values, command, results, known)
-    page = Path(values.results).parent / "RESULTS.md"
+    for title, why in failed.items():
+        print(f"failed: {title}: {why}", file=sys.stderr)
+    if len(failed) < len(chosen):
+        _write_page(Path(values.results).parent / "RESULTS.md", known, results)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(chosen)} rows failed; the same command again goes on with those alone")
+
+
+def _write_page(page: Path, known: dict[str, Paper], results: Path) -> None:
+    """RESULTS.md, and its picture beside the results."""
     try:
         figure = ratios(known, read_results(results)[0])
         if figure is not None:
@@ -69,10 +78,6 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
     print(f"results: {page}")
-    for title, why in failed.items():
-        print(f"failed: {title}: {why}", file=sys.stderr)
-    if failed:
-        raise UserError(f"{len(failed)} of {len(chosen)} rows failed; the same command again goes on with those alone")
 
 
 def _title(name: str, row: Row) -> str:
