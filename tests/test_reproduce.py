@@ -103,10 +103,10 @@ def test_rows_are_run_as_jobs_and_the_dead_ones_named(tmp_path, capsys, monkeypa
     """Jobs themselves are in tests/scale; here one program is trained in their place, and one is not."""
     dead, sound = "hochreiter1997/temporal-order-6b", "hochreiter1997/temporal-order-6a"
 
-    def train_apart(wanted, folder, programs, mesh, command):
+    def train_apart(wanted, folder, programs, values, command):
         assert (wanted.at_once, sorted(programs)) == (2, [sound, dead]) and folder.parent == tmp_path / "runs/jobs"
         config, directory = programs[sound]
-        train(prepare(config, mesh), directory, command=command, resume=True)
+        train(prepare(config, values.mesh), directory, command=command, resume=True)
         return {dead: "out of memory"}
 
     monkeypatch.setattr("experiments.launch.train_apart", train_apart)
