@@ -43,8 +43,8 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
         value = getattr(values, name)
         if value is not None and not least <= value < 2**31:
             raise UserError(f"--{name}={value}; expected {least} to {2**31 - 1}")
-    if not values.temperature > 0:
-        raise UserError(f"--temperature={values.temperature}; expected a positive number")
+    if not 1e-6 <= values.temperature <= 1e6:
+        raise UserError(f"--temperature={values.temperature}; expected a number from 1e-6 to 1e6")
     if values.top_p is not None and not 0 < values.top_p <= 1:
         raise UserError(f"--top_p={values.top_p}; expected more than 0 and at most 1")
     prepared, params = restore(Path(directory), values.run)
@@ -52,10 +52,6 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
     if task is None:
         known = "char_lm, word_lm, piano_rolls, drawing, and video(asks='next')"
         raise UserError(f"--task={spec!r} is not one that writes on; expected {known}")
-    if prepared.config.bidirectional:
-        raise UserError(
-            f"{directory!r} was trained with --bidirectional: it cannot write on, as it reads what is to come"
-        )
     if values.out and (not task.ending or Path(values.out).suffix != task.ending):
         kinds = f"a file that ends with {task.ending}" if task.ending else "no --out, as it is printed"
         raise UserError(f"--out={values.out!r}: expected {kinds} for --task={spec!r}")

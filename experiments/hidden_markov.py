@@ -47,6 +47,8 @@ def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
     for name in ("states", "rounds"):
         if getattr(values, name) < 1:
             raise UserError(f"--{name}={getattr(values, name)}; expected at least 1")
+    if not 0 <= values.smoothing < float("inf"):
+        raise UserError(f"--smoothing={values.smoothing}; expected at least 0")
     if values.task is None:
         raise UserError("--task is missing; expected a spec as tagging(data='...')")
     if values.record and Path(values.record).is_dir():

@@ -64,7 +64,11 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
     grades = graded(task, answered)
     for name, grade in grades.items():
         print(f"{name:<18} {grade:.4f}")
-    write_json(Path(directory) / f"grades-{values.run}.json", {"task": prepared.config.task, **grades})
+    kept = Path(directory) / f"grades-{values.run}.json"
+    try:
+        write_json(kept, {"task": prepared.config.task, **grades})
+    except OSError as error:
+        raise UserError(f"cannot write {kept}: {error.strerror}") from error
 
 
 def _asked(prepared: Prepared, values: flags.FlagValues) -> tuple[Batch, Spell | None]:

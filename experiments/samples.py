@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from seqjax.data.streamed import count_of
 from seqjax.models.continuing import continued
 from seqjax.models.decoding import narrowed
 from seqjax.report import answers as pictures
@@ -57,7 +58,7 @@ def sample(prepared: Prepared, params: PyTree, answered: Answered | None = None)
 def spread(answered: Answered, count: int) -> list[tuple[Batch, Array, int]]:
     """Sequences of all lengths, evenly spread."""
     every = [(batch, given, n) for batch, given in answered for n in range(batch.mask.shape[-1])]
-    places = np.linspace(0, len(every) - 1, count + 2)[1:-1].round().astype(int)
+    places = np.linspace(0, len(every) - 1, min(count, len(every)) + 2)[1:-1].round().astype(int)
     return [every[place] for place in places]
 
 
@@ -82,10 +83,11 @@ def _written(prepared: Prepared, params: PyTree) -> Sample:
 
 
 def _filmed(prepared: Prepared, params: PyTree) -> Sample:
-    """Two clips of the test: each frame, and what was seen in its place from the middle on."""
+    """Two clips of the test, or the one there is: each frame, and what was seen in its place from the middle on."""
     task = prepared.eval_task
-    prompt = np.concatenate([task.continuation.prompt(str(number)) for number in range(2)], 1)
-    alone = jax.tree.map(lambda leaf: leaf[:2], task.examples.test)
+    clips = min(2, count_of(task.examples.test))
+    prompt = np.concatenate([task.continuation.prompt(str(number)) for number in range(clips)], 1)
+    alone = jax.tree.map(lambda leaf: leaf[:clips], task.examples.test)
     truth = np.asarray(task.examples.batch(alone).targets)
     steps = len(truth) + 1 - len(prompt)
     write = jax.jit(

@@ -132,6 +132,8 @@ class Task(NamedTuple):
     answer: (outputs, batch) -> answers as its targets; None for the largest of the outputs
     peers: name -> the loss of a known simple predictor on the test split
     continuation: how it writes on by itself, where what it answers is what it may read
+    coding: what symbols and numbers stand for, as learned from the rows to train on (names, means); a network that is
+                 trained on one coding says nothing of another
     """
 
     sample: Callable[[Array, int], Batch]
@@ -156,6 +158,7 @@ class Task(NamedTuple):
     answer: Callable[[Array, Batch], Array] | None = None
     peers: Mapping[str, float] = MappingProxyType({})
     continuation: Continuation | None = None
+    coding: tuple = ()
 
 
 class Direction(NamedTuple):

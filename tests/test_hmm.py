@@ -152,6 +152,16 @@ def test_in_parallel_it_is_the_same(kind):
     close(one, other, 1e-11)
 
 
+def test_a_long_text_is_scored_as_exactly_as_a_short_one():
+    """In 32 bits, where one growing logarithm would lose its last digits: 1e-7 of 20,000 is .002."""
+    hmm, xs = model(), seen(steps=20_000, batch=1)
+    wanted = float(jax.jit(room.score)(hmm, xs)[0])
+    with jax.enable_x64(False):
+        single = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), hmm)
+        found = float(jax.jit(room.score)(single, np.asarray(xs, np.int32))[0])
+    assert found == pytest.approx(wanted, rel=2e-6)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 1000])
 def test_any_length(steps):
     """The score of 1,000 steps, in parallel, is that of a NumPy loop that rescales at each step."""

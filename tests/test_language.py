@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +164,25 @@ def test_a_text_that_is_carried_is_read_forwards_and_whole(text):
         prepare(config._replace(bidirectional=True), "map")
     with pytest.raises(UserError, match="--mesh: data=2"):
         prepare(config, "data=2")
-    prepare(config._replace(task=f"char_lm(data={text!r}, carried=False)", bidirectional=True), "map")
+
+
+def test_what_comes_next_is_not_to_be_read(text):
+    """Neither where the state is carried on nor where it is not: both ways, a network would read its targets."""
+    for more in ("", ", carried=False"):
+        with pytest.raises(UserError, match=r"--bidirectional: --task=.* asks for what comes next"):
+            prepare(CONFIG._replace(task=f"char_lm(data={text!r}{more})", bidirectional=True), "map")
+
+
+def test_another_text_has_another_alphabet(text, tmp_path):
+    """As large, with other symbols, of which a network for the one knows nothing."""
+    other = tmp_path / "other.txt"
+    symbols = sorted(set(Path(text).read_text()) - {"\n"})
+    renamed = dict(zip(symbols, [*symbols[1:], "@"]))
+    other.write_text("".join(renamed.get(symbol, symbol) for symbol in Path(text).read_text()))
+    config = CONFIG._replace(task=f"char_lm(data={text!r})", eval_task=f"char_lm(data={str(other)!r})")
+    with pytest.raises(UserError, match="its symbols or units, learned from its own rows to train on, are not those"):
+        prepare(config, "map")
+    prepare(config._replace(eval_task=f"char_lm(data={text!r}, window=9)"), "map")
 
 
 def test_writing_on_is_reading_what_was_written():
@@ -194,7 +213,7 @@ def test_draws_follow_the_chances_and_leave_out_what_may_not_be_said(text):
     ("flag", "words"),
     [
         ("--steps=0", "--steps=0; expected 1 to 2147483647"),
-        ("--temperature=0", "--temperature=0.0; expected a positive number"),
+        ("--temperature=0", "--temperature=0.0; expected a number from 1e-6 to 1e6"),
         ("--top_p=2", "--top_p=2.0; expected more than 0 and at most 1"),
         ("--top_k=0", "--top_k=0; expected 1 to 2147483647"),
     ],

@@ -193,6 +193,8 @@ def test_the_best_path_and_the_errors_of_its_words():
     batch = Batch(outputs, jnp.asarray(targets), mask, jnp.asarray([6, 6, 6]))
     np.testing.assert_array_equal(best_path(outputs, batch, 3), [[1, 2, 1], [1, 1, 2], [2, 0, 1]])
     assert float(strings_right(outputs, batch)) == pytest.approx(5 / 8)  # the third says too much; 5 of 8 words
+    one_too_many = best_path(outputs, batch, len(outputs))[:, 2]
+    assert one_too_many.tolist() == [1, 2, 1, 2, 1, 2] and edits(list("121"), list("121212")) == 3
     shorter = batch._replace(lengths=jnp.asarray([5, 6, 3]))
     assert float(strings_right(outputs, shorter)) == pytest.approx(5 / 8)
     assert [edits(list(a), list(b)) for a, b in (("", "ab"), ("abc", "abc"), ("kitten", "sitting"))] == [2, 0, 3]

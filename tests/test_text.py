@@ -148,8 +148,9 @@ def test_entities_are_graded_whole(tmp_path):
     batch = whole(task)
     spelled = [task.spell(batch, batch.targets, n) for n in range(2)]
     assert task.grade(spelled, spelled, [3, 1])["entity F1"] == 1
-    where = sentences(tmp_path / "e", [("Ann", "person")], names=("tokens", "tags"))
-    assert "a label 'person'; expected O, B-... or I-..." in complaint(ner, data=where)
+    for number, parts in enumerate(([[("Ann", "person")], rows], [rows, [("Ann", "person")]])):  # of whichever split
+        where = sentences(tmp_path / str(number), *parts, names=("tokens", "tags"))
+        assert "a label 'person'; expected O, B-... or I-..." in complaint(ner, data=where)
 
 
 def test_a_vocabulary_begins_with_what_is_frequent():

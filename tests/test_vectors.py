@@ -3,18 +3,20 @@
 import json
 import math
 
-import datasets
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
+from small_data import written
 
 from experiments import predict, train
 from seqjax import UserError
 from seqjax.cells.rnn import rnn
+from seqjax.data.drawing import drawing
 from seqjax.data.forecast import forecast
 from seqjax.data.gesture import gesture, moved
-from seqjax.data.vectors import vector_lists
+from seqjax.data.vectors import moments, vector_lists
 from seqjax.models import encoder_decoder
 from seqjax.types import Pair
 
@@ -44,11 +46,11 @@ def test_gestures_of_differing_lengths(tmp_path):
 
 def test_numbers_beyond_what_is_computed_with_are_refused():
     """They would become infinite on the way, of which nobody is told."""
-    rows = datasets.Dataset.from_dict({"x": [[[1.0]], [[2.0], [-1e39]]]})
+    rows = Dataset.from_dict({"x": [[[1.0]], [[2.0], [-1e39]]]})
     with pytest.raises(UserError, match=r"row 1 .* holds \[-1.e\+39\] at step 1; expected finite numbers"):
         vector_lists(rows, "x", "here")
     largest = float(np.finfo(np.float32).max)
-    (sequence,) = vector_lists(datasets.Dataset.from_dict({"x": [[[largest], [-largest]]]}), "x", "here")
+    (sequence,) = vector_lists(Dataset.from_dict({"x": [[[largest], [-largest]]]}), "x", "here")
     assert np.isfinite(moved(sequence)).all()
 
 
@@ -190,6 +192,7 @@ def test_a_season_before_is_known_exactly(tmp_path):
         ({"columns": "a,c"}, r"columns \(c\)='c'"),
         ({"columns": "date"}, "column 'date' .* holds values that are no numbers"),
         ({"window": 0}, "window=0"),
+        ({"validation_rows": -4}, "validation_rows=-4; expected at least 0"),
         ({"test_rows": 50}, "has 20 rows, fewer than train_rows=10"),
         ({"horizon": 9}, "longer than the 5 rows of the test part|longer than the"),
     ],
@@ -197,6 +200,48 @@ def test_a_season_before_is_known_exactly(tmp_path):
 def test_bad_forecasts(changed, words, tmp_path):
     with pytest.raises(UserError, match=words):
         forecast(rows_of(tmp_path, np.ones((20, 2))), **(SIZES | changed))
+
+
+def test_what_never_varies_is_left_as_it_is(tmp_path):
+    """Its deviation is rounded to 1e-17, and not to 0: a step of .1 in the test would be one of 1e16."""
+    many = np.full((8640, 1), 23.7)
+    assert many.std(0) > 0 and moments(many)[1] == 0
+    values = np.stack([np.full(20, 0.1), np.arange(20.0)], 1)
+    values[15:, 0] = 0.2
+    task = forecast(rows_of(tmp_path, values), **SIZES)
+    assert task.baseline < 10 and task.peers["last value"] < 10
+
+
+def test_a_series_is_one_table_of_any_numbers(tmp_path):
+    rows = {"a": np.arange(20, dtype=np.uint16), "b": np.arange(20.0)}
+    Dataset.from_dict(rows, features=Features({"a": Value("uint16"), "b": Value("float64")})).to_parquet(
+        str(tmp_path / "one.parquet")
+    )
+    assert forecast(str(tmp_path / "one.parquet"), **SIZES).input_size == 2
+    (tmp_path / "two").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "two" / f"{split}.csv").write_text("a\n" + "1\n2\n" * 10)
+    with pytest.raises(UserError, match=r"has splits .*; expected one series"):
+        forecast(str(tmp_path / "two"), **SIZES)
+
+
+def test_shades_are_whole_numbers(tmp_path):
+    written(tmp_path / "d.jsonl", {"x": [[[0.0], [0.5]], [[1.0], [1.0]]] * 3, "label": [0, 1] * 3})
+    with pytest.raises(UserError, match=r"holds 0\.5; expected shades, whole numbers from 0 to 255"):
+        drawing(str(tmp_path / "d.jsonl"), kind="shades")
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"), [([0, 1, -1] * 2, "row 2 .*holds -1, for which"), ([0, None, 1] * 2, "row 1 ")]
+)
+def test_labels_that_are_withheld_or_missing_are_named_by_their_row(labels, says, tmp_path):
+    rows = {"x": [[[0.0], [1.0]]] * 6, "label": labels}
+    features = Features({"x": List(List(Value("float64"))), "label": ClassLabel(names=["no", "yes"])})
+    if None in labels:
+        features["label"] = Value("float64")  # as a csv has it
+    Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "d.parquet"))
+    with pytest.raises(UserError, match=says):
+        gesture(str(tmp_path / "d.parquet"))
 
 
 def test_a_hole_in_a_table_is_named_by_its_row(tmp_path):

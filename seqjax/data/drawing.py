@@ -14,9 +14,8 @@ from seqjax.data.labels import label_names, numbered_labels
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import train_and_test
-from seqjax.data.vectors import padded, standardized, vector_lists
+from seqjax.data.vectors import moments, padded, standardized, vector_lists
 from seqjax.tasks.scoring import masked_mean
-from seqjax.tasks.showing import shades
 from seqjax.types import Array, Batch, Continuation, Examples, Task, UserError
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def drawing(
         test_share: the share of rows held out where there is but one split.
 
     Raises:
-        UserError: as `gesture`; and shades outside 0 ... 255.
+        UserError: as `gesture`; and shades that are no whole numbers from 0 to 255.
     """
 
     def read(rows: Dataset) -> list[tuple[np.ndarray, tuple[str, str]]]:
@@ -74,9 +73,11 @@ def drawing(
     names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
     parts = [[sequence for sequence, _ in rows] for rows in (train, test)]
     steps = np.concatenate(parts[0])
-    mean, deviation, dark = steps.mean(0), steps.std(0), kind == "shades"
-    if dark and (min(s.min() for s in parts[0] + parts[1]) < 0 or max(s.max() for s in parts[0] + parts[1]) > 255):
-        raise UserError(f"series={series!r}: numbers outside 0 to 255, which are no shades; kind='points' takes any")
+    (mean, deviation), dark = moments(steps), kind == "shades"
+    for sequence in parts[0] + parts[1] if dark else ():
+        if len(wrong := sequence[(sequence < 0) | (sequence > 255) | (sequence % 1 > 0)]):
+            shades = "shades, whole numbers from 0 to 255; kind='points' takes any"
+            raise UserError(f"series={series!r} holds {wrong[0]:g}; expected {shades}")
     if not dark:
         parts = [standardized(part, mean, deviation) for part in parts]
 
@@ -119,6 +120,7 @@ def drawing(
         examples,
         _shade_loss if dark else _point_loss,
         _shade_score if dark else _point_score,
+        coding=(tuple(names), kind, *(() if dark else (tuple(mean), tuple(deviation)))),
         input_size=len(names) + steps.shape[1],
         output_size=steps.shape[1],
         baseline=entropy if dark else float(np.mean(np.square(np.concatenate(parts[1])))),

@@ -11,7 +11,7 @@ import numpy as np
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import place
-from seqjax.data.vectors import is_single
+from seqjax.data.vectors import is_single, moments
 from seqjax.tasks.scoring import masked_mean
 from seqjax.tasks.showing import table
 from seqjax.types import Array, Batch, Examples, Pair, Task, UserError
@@ -75,9 +75,11 @@ def forecast(
         UserError: data that cannot be loaded; no such column, or none of numbers; with the row's number, a value that
             is missing or not finite; fewer rows than asked for; a window or a horizon below 1 or too long.
     """
-    for name, value in (("window", window), ("horizon", horizon), ("train_rows", train_rows)):
-        if value < 1:
-            raise UserError(f"{name}={value}; expected at least 1")
+    least = {"window": (window, 1), "horizon": (horizon, 1), "train_rows": (train_rows, 1)}
+    least |= {"validation_rows": (validation_rows, 0), "test_rows": (test_rows, 0)}
+    for name, (value, bound) in least.items():
+        if value < bound:
+            raise UserError(f"{name}={value}; expected at least {bound}")
     named = columns.split(",") if columns else []
     rows = _rows(data, named)
     names = named or _numeric(rows, data)
@@ -88,7 +90,7 @@ def forecast(
     if len(values) < parts[tested_on][1]:
         asked = f"train_rows={train_rows}, validation_rows={validation_rows}, test_rows={test_rows}"
         raise UserError(f"data={data!r} has {len(values)} rows, fewer than {asked}")
-    mean, deviation = values[:train_rows].mean(0), values[:train_rows].std(0)
+    mean, deviation = moments(values[:train_rows])
     scale = np.where(deviation > 0, deviation, 1)
     values = ((values - mean) / scale).astype(np.float32)
     train, test = (_starts(*parts[name], window, horizon, name) for name in ("train", tested_on))
@@ -126,6 +128,7 @@ def forecast(
         Examples(train, test, batch),
         lambda outputs, batch: masked_mean(jnp.mean((outputs - batch.targets) ** 2, -1), batch.mask),
         lambda outputs, batch: masked_mean(jnp.mean(jnp.abs(outputs - batch.targets), -1), batch.mask),
+        coding=(tuple(names), tuple(mean), tuple(deviation)),
         input_size=width,
         output_size=width if stepwise else horizon * width,
         baseline=float(np.mean(np.square(_asked(values, test, window, horizon)))),
@@ -173,14 +176,16 @@ def _peers(values: np.ndarray, starts: Starts, window: int, horizon: int) -> Map
 
 def _rows(data: str, names: list[str]) -> Dataset:
     """The rows, which have such columns."""
-    return load(data, **{f"columns ({name})": name for name in names})["train"]
+    splits = load(data, **{f"columns ({name})": name for name in names})
+    if len(splits) > 1:
+        raise UserError(f"data={data!r} has splits {', '.join(splits)}; expected one series, whose parts are its rows")
+    return splits["train"]
 
 
 def _numeric(rows: Dataset, data: str) -> list[str]:
     """The columns of numbers. Raises UserError where there are none."""
-    numbers = [
-        name for name, kind in rows.features.items() if str(getattr(kind, "dtype", "")).startswith(("float", "int"))
-    ]
+    kinds = {name: str(getattr(kind, "dtype", "")) for name, kind in rows.features.items()}
+    numbers = [name for name, kind in kinds.items() if kind.startswith(("float", "int", "uint"))]
     if not numbers:
         raise UserError(f"data={data!r} has no column of numbers; columns: {', '.join(rows.column_names)}")
     return numbers

@@ -11,7 +11,7 @@ from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_r
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
 from seqjax.data.text import train_and_test
-from seqjax.data.vectors import padded, standardized, vector_lists
+from seqjax.data.vectors import moments, padded, standardized, vector_lists
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.types import Array, Batch, Examples, Task, UserError
 
@@ -65,7 +65,7 @@ def gesture(
     prepared = lambda sequences: [moved(each) if velocity else each for each in sequences]  # noqa: E731
     parts = [prepared(sequence for sequence, _ in rows) for rows in (train, test)]
     steps = np.concatenate(parts[0])
-    mean, deviation = steps.mean(0), steps.std(0)
+    mean, deviation = moments(steps)
 
     def movements(part: list[np.ndarray], kinds: np.ndarray) -> Movements:
         vectors, lengths = padded(standardized(part, mean, deviation))
@@ -88,6 +88,7 @@ def gesture(
         cross_entropy,
         accuracy,
         "the share of labels that are right",
+        coding=(tuple(names), tuple(mean), tuple(deviation)),
         input_size=steps.shape[1],
         output_size=len(names),
         baseline=entropy(labels[0]),

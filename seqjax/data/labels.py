@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqjax.data.text import place
+from seqjax.data.text import declared, place
 from seqjax.types import UserError
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ def label_names(rows: Dataset, column: str, data: str) -> list[tuple[str, str]]:
 
     Raises UserError for a row that holds neither a whole number nor a text.
     """
-    name = getattr(rows.features[column], "int2str", str)
-    found = []
-    for row, value in enumerate(rows[:][column]):
-        if not isinstance(value, (int, str)):
-            raise UserError(f"{place(rows, column, data, row)} holds {value!r}; expected a whole number or a text")
-        found.append((value if isinstance(value, str) else name(value), place(rows, column, data, row)))
-    return found
+    values = rows[:][column]
+    if wrong := [row for row, value in enumerate(values) if not isinstance(value, (int, str))]:
+        row = next((row for row in wrong if values[row] is None), wrong[0])  # a hole makes a csv's whole numbers 1.0
+        raise UserError(f"{place(rows, column, data, row)} holds {values[row]!r}; expected a whole number or a text")
+    places = [place(rows, column, data, row) for row in range(len(values))]
+    feature = rows.features[column]
+    return [(each if isinstance(each, str) else declared(feature, each, at), at) for each, at in zip(values, places)]
 
 
 def numbered_labels(train: list[tuple[str, str]], test: list[tuple[str, str]]) -> tuple[list[str], list[np.ndarray]]:

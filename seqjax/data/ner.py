@@ -30,8 +30,8 @@ def ner(
     Args and errors: those of `tagging`; and a UserError for a label that is neither O nor begins with B- or I-.
     """
     task = tagging(data, tokens, tags, min_count, lower, characters, longest, too_long, tested_on, test_share)
-    batch = task.examples.batch(task.examples.train)
-    seen = {label for n in range(batch.mask.shape[1]) for label in task.spell(batch, batch.targets, n)}
+    batches = [task.examples.batch(part) for part in (task.examples.train, task.examples.test)]
+    seen = {label for each in batches for n in range(each.mask.shape[1]) for label in task.spell(each, each.targets, n)}
     if wrong := sorted(label for label in seen if label != "O" and label[:2] not in ("B-", "I-")):
         raise UserError(f"tags={tags!r}: a label {wrong[0]!r}; expected O, B-... or I-...")
     return task._replace(grade=entity_scores)

@@ -100,6 +100,7 @@ def language_model(
         output_size=len(names),
         baseline=float(-np.sum(share * np.log(share))),
         tokens=True,
+        coding=tuple(names),
         show=show,
         continuation=Continuation(prompt, draw, lambda tokens: kind.join([names[int(n)] for n in tokens])),
     )

@@ -104,6 +104,7 @@ def sentiment(
         Examples(train, test, batch, lambda picked: picked.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
         accuracy,
+        coding=(tuple(words.words), tuple(words.alphabet), tuple(names)),
         input_size=len(words.words),
         output_size=len(names),
         baseline=entropy(labels[0]),
@@ -120,5 +121,5 @@ def sentiment(
 
 
 def tokenized(text: str) -> list[str]:
-    """The tokens of a text; a text without any is one unknown token."""
-    return TOKEN.findall(text.lower()) or [text.strip()]
+    """The tokens of a text."""
+    return TOKEN.findall(text.lower())

@@ -15,7 +15,7 @@ from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed
 from seqjax.data.text import cuts, train_and_test
 from seqjax.data.unaligned import best_path, string_loss, strings_right, word_error_rate
-from seqjax.data.vectors import padded, standardized
+from seqjax.data.vectors import moments, padded, standardized
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.types import Array, Batch, Examples, Task, UserError
 
@@ -86,7 +86,8 @@ def spoken_digits(
         strings: join recordings.
         shortest: recordings of a string, at least 1.
         longest: recordings of a string, at most.
-        held_out_speaker: train on all recordings of the others, of every split, and test on all of this one.
+        held_out_speaker: train on all recordings of the others, of the rows to train on and to test on, and test on
+            all of this one.
         bands: D.
         rate: samples a second; recordings at another rate are resampled. Lists are taken to have it, if no column
             'sampling_rate' says otherwise.
@@ -117,14 +118,16 @@ def spoken_digits(
     train, test = train_and_test(splits, read, tested_on, test_share, data)
     if held_out_speaker is not None:
         both = train + test
-        train, test = ([r for r in both if (r.speaker == held_out_speaker) == held] for held in (False, True))
+        train, test = ([r for r in both if (str(r.speaker) == held_out_speaker) == held] for held in (False, True))
         if not train or not test:
             known = ", ".join(sorted({str(each.speaker) for each in both}))
             raise UserError(f"held_out_speaker={held_out_speaker!r}; expected one of several speakers: {known}")
     names, words = numbered_labels([each.word for each in train], [each.word for each in test])
     steps = np.concatenate([each.frames for each in train])
-    mean, deviation = steps.mean(0), steps.std(0)
+    mean, deviation = moments(steps)
     frames = [standardized([each.frames for each in rows], mean, deviation) for rows in (train, test)]
+
+    coding = (tuple(names), tuple(mean), tuple(deviation))
 
     def batch(picked: Spoken) -> Batch:
         exist = jnp.ones(picked.words.shape) if not strings else picked.words > 0
@@ -159,10 +162,11 @@ def spoken_digits(
             string_loss,
             strings_right,
             "the word error rate",
+            coding=coding,
             input_size=bands,
             output_size=1 + len(names),
             baseline=float(np.log(len(names))),
-            answer=lambda outputs, batch: best_path(outputs, batch, longest),
+            answer=lambda outputs, batch: best_path(outputs, batch, len(outputs)),  # all, as one too many is an error
             parse=parse,
             read=read_file,
             spell=lambda batch, said, number: [names[int(n) - 1] for n in np.asarray(said)[:, number] if n],
@@ -177,6 +181,7 @@ def spoken_digits(
         cross_entropy,
         accuracy,
         "the share of recordings that are right",
+        coding=coding,
         input_size=bands,
         output_size=len(names),
         baseline=entropy(words[0]),

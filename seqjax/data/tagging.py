@@ -84,6 +84,7 @@ def tagging(
     train, test = train_and_test(load(data, tokens=tokens, tags=tags), read, tested_on, test_share, data)
     words = learned([tokens for tokens, _ in train], min_count, lower, characters)
     names = vocabulary((tag for _, said in train for tag in said), first=())
+    learned_names = tuple(names)
     names += [tag for tag in vocabulary((tag for _, said in test for tag in said), first=()) if tag not in names]
     tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
     train, test = (_numbers(sentences, tokens_of, names) for sentences in (train, test))
@@ -111,6 +112,7 @@ def tagging(
         Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
         accuracy,
+        coding=(tuple(words.words), tuple(words.alphabet), learned_names),
         input_size=len(words.words),
         output_size=len(names),
         baseline=_entropy_given_word(train, tokens_of.rows),

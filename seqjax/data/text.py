@@ -48,7 +48,6 @@ def token_lists(rows: Dataset, column: str, data: str) -> list[list[str]]:
         UserError: a row that is missing, empty, or holds anything but texts or whole numbers.
     """
     feature = getattr(rows.features[column], "feature", None)
-    name = getattr(feature, "int2str", str)
     found = []
     for row, value in enumerate(rows[:][column]):
         if isinstance(value, str):
@@ -58,8 +57,20 @@ def token_lists(rows: Dataset, column: str, data: str) -> list[list[str]]:
             held = "nothing" if value in (None, []) else "an empty token" if fits else f"a {type(value).__name__}"
             held = "a list of other things" if isinstance(value, list) and not fits else held
             raise UserError(f"{place(rows, column, data, row)} holds {held}; expected a list of tokens, or a text")
-        found.append([each if isinstance(each, str) else name(each) for each in value])
+        at = place(rows, column, data, row)
+        found.append([each if isinstance(each, str) else declared(feature, each, at) for each in value])
     return found
+
+
+def declared(feature: Any, number: int, at: str) -> str:
+    """The name that a column declares for a whole number, or the number. Raises UserError where it has none for it."""
+    try:
+        return getattr(feature, "int2str", str)(number)
+    except ValueError as error:
+        raise UserError(
+            f"{at} holds {number}, for which its column declares no name, as where labels are withheld; "
+            "expected labelled rows"
+        ) from error
 
 
 def train_and_test(

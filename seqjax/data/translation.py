@@ -107,6 +107,7 @@ def translation(
         Examples(train, test, batch, steps, cuts(np.asarray(steps(train)))),
         cross_entropy,
         accuracy,
+        coding=(tuple(reads), tuple(writes)),
         input_size=len(reads),
         output_size=len(writes),
         baseline=float(-np.sum(share * np.log(share))),

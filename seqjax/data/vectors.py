@@ -59,6 +59,11 @@ def padded(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return table, steps
 
 
+def moments(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the rows; 0 exactly of what never varies, whose mean may be rounded."""
+    return steps.mean(0), np.where(steps.max(0) > steps.min(0), steps.std(0), 0)
+
+
 def standardized(sequences: Sequence[np.ndarray], mean: np.ndarray, deviation: np.ndarray) -> list[np.ndarray]:
     """(x - mean) / deviation; what never varies stays at 0."""
     return [(sequence - mean) / np.where(deviation > 0, deviation, 1) for sequence in sequences]

@@ -122,6 +122,12 @@ def build_eval_task(config: Config, task: Task) -> Task:
     if config.eval_task is None:
         return task
     other = build_task(config.eval_task, "--eval_task")
+    _require_alike(f"--eval_task={config.eval_task!r}", other, config, task)
+    return other
+
+
+def _require_alike(flag: str, other: Task, config: Config, task: Task) -> None:
+    """Raise UserError where a network for a task cannot answer the other."""
     for what, ours, theirs in (
         ("input size", task.input_size, other.input_size),
         ("output size", task.output_size, other.output_size),
@@ -131,10 +137,14 @@ def build_eval_task(config: Config, task: Task) -> Task:
     ):
         if ours != theirs:
             raise UserError(
-                f"--eval_task={config.eval_task!r}: its {what} is {theirs}, that of --task={config.task!r} is {ours}; "
+                f"{flag}: its {what} is {theirs}, that of --task={config.task!r} is {ours}; "
                 "expected a task that differs in difficulty alone"
             )
-    return other
+    if task.coding != other.coding:
+        raise UserError(
+            f"{flag}: its symbols or units, learned from its own rows to train on, are not those of "
+            f"--task={config.task!r}; expected the same data to train on"
+        )
 
 
 def build_select_task(config: Config, eval_task: Task) -> Task | None:
@@ -150,6 +160,7 @@ def build_select_task(config: Config, eval_task: Task) -> Task | None:
         raise UserError(f"--select_on={config.select_on!r} is the split that is measured; expected another")
     chosen = spec.Spec(measured.name, measured.arguments | {"tested_on": config.select_on})
     found = _named("--select_on", config.select_on, lambda: spec.build(str(chosen), [tasks, data], Task))
+    _require_alike(f"--select_on={config.select_on!r}", found, config, eval_task)
     if _equal(found.examples.test, eval_task.examples.test):
         raise UserError(
             f"--select_on={config.select_on!r} would be the rows that are measured, as the data have no split of that "
@@ -161,7 +172,7 @@ def build_select_task(config: Config, eval_task: Task) -> Task | None:
 def _equal(one: PyTree, other: PyTree) -> bool:
     """Whether two sets of examples are the same; what stays on disk is not read."""
     both = [jax.tree.leaves(each) for each in (one, other)]
-    return len(both[0]) == len(both[1]) and all(map(np.array_equal, *both))
+    return bool(both[0]) and len(both[0]) == len(both[1]) and all(map(np.array_equal, *both))
 
 
 def build(config: Config) -> tuple[Task, Model]:

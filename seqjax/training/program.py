@@ -61,8 +61,8 @@ def make_program(
     streams = task.examples is not None and task.examples.streams
     if streams and parts > 1:
         raise UserError(f"--mesh: data={parts}, but --task={config.task!r} carries its state; expected data=1")
-    if streams and config.bidirectional:
-        raise UserError(f"--bidirectional: --task={config.task!r} carries its state on, and what comes is not known")
+    if config.bidirectional and (streams or task.continuation is not None):
+        raise UserError(f"--bidirectional: --task={config.task!r} asks for what comes next, and it would be read")
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
     penalty = make_penalty(config.penalty)

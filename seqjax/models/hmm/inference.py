@@ -48,8 +48,32 @@ def backward(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: boo
 
 
 def score(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool = False) -> Array:
-    """log p(x_0 ... x_{L-1}) [B], in nats; may be differentiated by the model and, if Gaussian, by xs."""
-    return logsumexp(forward(hmm, xs, lengths, parallel=parallel)[-1], -1)
+    """log p(x_0 ... x_{L-1}) [B], in nats; may be differentiated by the model and, if Gaussian, by xs.
+
+    One step after the other it is a sum of log p(x_t | x_0 ... x_{t-1}), which a text of a million symbols leaves as
+    exact as a short one; in parallel α grows with the text, and its last digits are lost.
+    """
+    if parallel:
+        return logsumexp(forward(hmm, xs, lengths, parallel=True)[-1], -1)
+    seen = _seen(hmm, xs, lengths)
+
+    def weighed(alpha: Array) -> tuple[Array, Array]:
+        """α of weight 1, and the logarithm of its weight before."""
+        weight = logsumexp(alpha, -1)
+        return alpha - jnp.where(jnp.isfinite(weight), weight, 0)[..., None], weight
+
+    def step(alpha: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        t, seen = now
+        after, weight = weighed(logsumexp(alpha[..., None] + hmm.log_transition, -2) + seen)
+        if lengths is not None:
+            exists = t < lengths
+            after, weight = jnp.where(exists[:, None], after, alpha), jnp.where(exists, weight, 0)
+        return after, weight
+
+    first, begins = weighed(hmm.log_initial + seen[0])
+    again = jax.checkpoint(step, prevent_cse=False)
+    _, weights = jax.lax.scan(again, first, (jnp.arange(1, len(seen)), seen[1:]))
+    return begins + jnp.sum(weights, 0)
 
 
 def posterior(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool = False) -> Array:
