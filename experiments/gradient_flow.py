@@ -11,9 +11,11 @@ Example:
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -67,8 +69,13 @@ def write_flow(
         tell(0, quantity)
         measure = jax.jit(lambda params, batch, only=(quantity,): flow(model, params, batch, task.loss, only))
         found |= jax.device_get(measure(params, batch))
-    rounded = jax.tree.map(lambda leaf: np.round(np.asarray(leaf, float), 5).tolist(), found)
-    write_json(directory / "flow.json", rounded)
+    write_json(directory / "flow.json", jax.tree.map(_plain, found))
+
+
+def _plain(leaf: np.ndarray) -> Any:
+    """Numbers as JSON has them, with "inf" for what is endless, as a horizon may be; NaN becomes null."""
+    endless = lambda value: str(value) if isinstance(value, float) and math.isinf(value) else value  # noqa: E731
+    return jax.tree.map(endless, np.round(np.asarray(leaf, float), 5).tolist())
 
 
 def main(argv: list[str] | None = None) -> int:

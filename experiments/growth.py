@@ -38,7 +38,7 @@ def with_length(
     begin, found, last = time.perf_counter(), {}, {}
     for length in lengths:
         row, there, planned = {}, {}, 0.0
-        for name in dict.fromkeys(only or WAYS):
+        for name in peers.names(only or WAYS):
             before, left = last.get(name), budget - (time.perf_counter() - begin) - planned
             why = _too_much(before, length, repeats, left)
             if why:

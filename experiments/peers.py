@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable, Sequence
 
@@ -119,22 +118,34 @@ def equinox(given: Problem) -> Callable[[PyTree, Array], Array]:
 LAYERS = {"hand-written lax.scan": hand_written, "flax.linen": linen, "haiku": haiku, "equinox": equinox}
 
 
+# name -> (problem, kinds) -> Way
+MAKERS: dict[str, Callable[[Problem, Sequence[str]], Way]] = {
+    **{
+        f"seqjax {strategy}": lambda given, kinds, strategy=strategy: own(given, strategy, kinds)
+        for strategy in STRATEGIES
+    },
+    "seqjax fused, batch split": lambda given, kinds: split(given, kinds),
+    **{
+        name: lambda given, kinds, layer=layer: from_layer(layer(given), given, kinds) for name, layer in LAYERS.items()
+    },
+    "torch": lambda given, kinds: torch_peers.torch(given),
+    "FlashRNN": lambda given, kinds: torch_peers.flashrnn(given),
+    PRODUCTS: lambda given, kinds: products(given, kinds),
+    f"{PRODUCTS}, torch": lambda given, kinds: torch_peers.products(given),
+}
+
+
+def names(only: Sequence[str]) -> list[str]:
+    """Of all ways those whose names begin so; all if empty."""
+    return [name for name in MAKERS if not only or name.startswith(tuple(only))]
+
+
 def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS) -> dict[str, Way | str]:
     """All ways by name, or those whose names begin so; in the place of one that is not there, why."""
-    named: dict[str, Callable[[], Way]] = {
-        **{f"seqjax {strategy}": functools.partial(own, given, strategy, kinds) for strategy in STRATEGIES},
-        "seqjax fused, batch split": lambda: split(given, kinds),
-        **{name: lambda layer=layer: from_layer(layer(given), given, kinds) for name, layer in LAYERS.items()},
-        "torch": lambda: torch_peers.torch(given),
-        "FlashRNN": lambda: torch_peers.flashrnn(given),
-        PRODUCTS: lambda: products(given, kinds),
-        f"{PRODUCTS}, torch": lambda: torch_peers.products(given),
-    }
-    named = {name: make for name, make in named.items() if not only or name.startswith(tuple(only))}
     found: dict[str, Way | str] = {}
-    for name, make in named.items():
+    for name in names(only):
         try:
-            found[name] = make()
+            found[name] = MAKERS[name](given, kinds)
         except (UserError, ModuleNotFoundError) as error:
             found[name] = str(error)
     return found

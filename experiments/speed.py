@@ -73,8 +73,9 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.what == "page":
         speed_page.update(ROOT / "docs" / "speed.md", ROOT / "results" / "speed")
         return
-    if values.repeats < 1:
-        raise UserError(f"--repeats={values.repeats}; expected at least 1")
+    for name in ("repeats", "train_steps"):
+        if values[name].value < 1:
+            raise UserError(f"--{name}={values[name].value}; expected at least 1")
     if values.record:
         _require_folder(Path(values.record).parent)
     if values.what in ("layers", "growth"):

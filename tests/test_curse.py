@@ -121,3 +121,11 @@ def test_bad_input():
     counting = Cell(lambda key, size: (), lambda p, shape: jnp.zeros((*shape, 1), jnp.int32), lambda p, s, x: (s, x))
     with pytest.raises(UserError, match="int32; gradients need floating point"):
         sensitivities(Direction(counting, (), False), jnp.zeros((2, 1, 1), jnp.int32), jnp.zeros((2, 1, 1)))
+
+
+def test_of_no_parameter_there_are_the_states_alone(float64):
+    xs = np.random.default_rng(1).normal(size=(5, 3, 2))
+    way, carries, _ = tape("rnn(hidden=3)", xs)
+    every, none = sensitivities(way, carries, xs), sensitivities(way, carries, xs, leaves=[])
+    np.testing.assert_allclose(none.states["h"], every.states["h"], rtol=1e-12)
+    assert none.parameters == {} != every.parameters

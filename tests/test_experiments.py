@@ -123,6 +123,15 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
     records = load(directory)
     (_, open_first), (_, shut) = ([row[0], row] for row in ranking(records)[1])
     assert "forget_bias=3.0" in open_first[0] and float(open_first[5]) > float(shut[5])
+    endless = {
+        **records[0].flow,
+        "sensitivity": {"fall_e": 3.0, "fall_100": "inf"},
+        "lyapunov": {"exponents": ["-inf"]},
+    }
+    (row,) = ranking([records[0]._replace(flow=endless)])[1]
+    assert row[3:5] + row[6:] == ["3", "∞", "-∞", "0"]
+    exploded = {"truncation": {"windows": [1, 4], "cosine": [None, None], "log10_ratio": [None, None]}}
+    assert flow._truncation([records[0]._replace(flow=exploded)]) is None
     gateless = [record._replace(flow={**record.flow, "gates": {}}) for record in records]
     assert [row[5] for row in ranking(gateless)[1]] == ["-", "-"]
     assert flow._gates([gateless[0], records[1]]).name == "gates" and flow._gates(gateless) is None

@@ -121,3 +121,10 @@ def test_a_shut_gate_over_many_steps_does_not_underflow():
 
 def test_a_gate_of_one_number_is_one_unit():
     np.testing.assert_allclose(statistics(np.array([[0.25], [0.75]], np.float32)).unit_mean, [0.5])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_histogram_counts_any_number(dtype):
+    """A bar that is counted in 16 bits stops at 256."""
+    values = jax.random.uniform(jax.random.key(0), (100, 32, 32)).astype(dtype)
+    assert float(jnp.sum(gate_statistics(values).histogram)) == pytest.approx(1, abs=1e-3)

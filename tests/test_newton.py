@@ -151,6 +151,19 @@ def test_nan_ends_the_iterations(float64):
     close(found, expected)
 
 
+def test_nan_in_a_large_array_is_seen():
+    """XLA's maximum on a CPU passes over NaN in thousands of numbers: products of Jacobians that overflow."""
+    steps, batch, cell = 1000, 4, rnn(8)
+    params = cell.init(jax.random.key(0), 2)
+    params = params._replace(w_h=3 * params.w_h)
+    xs = jax.random.normal(jax.random.key(1), (steps, batch, 2))
+    start = cell.initial_carry(params, (batch,))
+    found = jax.jit(lambda params, xs: newton(cell, params, xs, start))(params, xs)
+    wanted = jax.jit(lambda params, xs: unroll(cell, params, xs, strategy="scan")[1])(params, xs)
+    assert not bool(found.converged) and np.isfinite(wanted).all()
+    np.testing.assert_array_equal(found.ys, wanted)
+
+
 def test_mapped_over_sequences_of_which_one_does_not_converge(float64):
     """The gradient of a mapped run: no NaN of what is thrown away reaches it."""
     xs, cell = np.array([1.0, 0.0])[:, None, None] * np.ones((4, 1)), roots()

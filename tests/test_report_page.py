@@ -11,7 +11,7 @@ import pytest
 from written_runs import benchmark, png_size, printed, run, write_group, write_run
 
 from seqjax import report
-from seqjax.report import figures, norms, page
+from seqjax.report import curves, figures, norms, page
 from seqjax.report.text import grid
 from seqjax.types import UserError
 
@@ -100,6 +100,29 @@ def test_bidirectional_stack_of_an_unknown_cell(tmp_path):
     assert norms._label("layer_1/backward/memory.0", True) == "state memory.0\nlayer 2, backward"
     assert norms._label("layer_0/state", False) == "state"
     assert png_size(directory / "figures" / "gradient_norms.png")[1] > 12 * 2 * 20
+
+
+def test_a_backward_layer_is_relative_to_the_step_it_reads_last():
+    backward = norms._relative(np.linspace(0, -6, 4), backward=True)
+    np.testing.assert_array_equal(backward, [0, -2, -4, -6])
+
+
+@pytest.mark.parametrize("draw", [curves.learning_curves, curves.learning_rates])
+def test_no_panel_is_cut_off_by_the_one_before(draw, tmp_path, monkeypatch):
+    """Panels of one baseline share their limits: those are of all that is drawn."""
+    drawn = {}
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.setdefault("axes", list(figure.axes)) and b"")
+    directory = write_group(tmp_path / "b", "benchmark")
+    for length, losses in ((6, (0.16, 0.15)), (12, (0.1, 3e-4)), (18, (2.0, 3e-4))):
+        runs = [run(0, rate, losses=losses) for rate in (1e-3, 1e-2)]
+        write_run(directory / f"r{length}", runs, task=f"adding(length={length})", length=length)
+    draw(report.load(directory))
+    low, high = drawn["axes"][0].get_ylim()
+    for ax in drawn["axes"]:
+        assert ax.get_ylim() == (low, high)
+        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_xdata()) > 1])
+        values = values[np.isfinite(values) & (values < curves.HEADROOM / 6)]
+        assert values.size and low <= values.min() and values.max() <= high
 
 
 def test_norms_are_relative_to_the_last_step_that_has_one():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from seqjax import UserError
+from seqjax.gradients.scaled import log_norm
 from seqjax.gradients.spectra import effective_rank, log10_condition_number, spectral_radius
 
 radius = functools.partial(jax.jit, static_argnames="method")(spectral_radius)
@@ -46,3 +47,16 @@ def test_condition_and_effective_rank():
     np.testing.assert_allclose(condition[:3], [0, np.inf, 3])
     p = np.array([1000, 1, 1, 1]) / 1003
     np.testing.assert_allclose(rank, [4, 2, np.exp(-np.sum(p * np.log(p))), 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (50, 8, 16), (200, 8, 4)])
+def test_what_is_no_number_stays_none_in_small_and_large_arrays(shape):
+    """A rank of 0 and a norm of 0 are of zeros alone."""
+    nothing = np.full(shape, np.nan, np.float32)
+    assert np.isnan(jax.jit(effective_rank)(nothing)).all()
+    assert (jax.jit(effective_rank)(np.full(shape, -np.inf, np.float32)) == 0).all()
+    one = np.zeros(shape, np.float32)
+    one[..., -1] = np.nan
+    norms = jax.jit(log_norm)(one, np.zeros(shape[:-1], np.float32))
+    assert np.isnan(norms).all()
+    assert (jax.jit(log_norm)(0 * np.ones(shape, np.float32), np.zeros(shape[:-1], np.float32)) == -np.inf).all()

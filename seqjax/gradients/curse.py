@@ -52,7 +52,7 @@ def sensitivities(
             the first of them is taken not to depend on the parameters.
         xs: inputs [T, B, D].
         lengths: [B] steps that exist.
-        leaves: names of the parameters to take, as ['w_h']; None for all.
+        leaves: names of the parameters to take, as ['w_h']; None for all, [] for the states alone.
 
     Raises:
         UserError: n times P beyond SENSITIVITY_LIMIT, an unknown name, or a carry not of floating point.
@@ -102,7 +102,10 @@ def sensitivities(
     batch = xs.shape[1]
     zero = {name: jnp.zeros((batch, size, *leaf.shape), leaf.dtype) for name, leaf in picked.items()}
     start, steps = Scaled(zero, jnp.zeros(batch, states.dtype)), jnp.arange(xs.shape[0])
-    _, (left, logs) = jax.lax.scan(forward, start, (steps, states, xs), reverse=way.reverse)
+    if chosen:
+        _, (left, logs) = jax.lax.scan(forward, start, (steps, states, xs), reverse=way.reverse)
+    else:
+        left, logs = jax.vmap(jax.vmap(lambda s, x: after({}, s, x)))(states, xs), {}
     zeros = jnp.zeros(left.shape[:2], left.dtype)
     sizes = {part: log_norm(leaf, zeros) for part, leaf in zip(components(one), jnp.split(left, widths, -1))}
     valid = jnp.ones(left.shape[:2], bool) if lengths is None else steps[:, None] < lengths

@@ -122,7 +122,7 @@ def gate_statistics(
     by_unit = [mean(each, (0, 1)) for each in (values, below, above, slope)]
     by_time = [mean(each, (1, 2)) for each in (values, below, above, slope)]
     place = jnp.clip(values * bins, 0, bins - 1).astype(jnp.int32)
-    filled = jnp.bincount(place.ravel(), valid.ravel().astype(values.dtype), length=bins)
+    filled = jnp.bincount(place.ravel(), valid.ravel().astype(jnp.int32), length=bins)  # exact, of any number
     return GateStatistics(
         *(jnp.mean(each) for each in by_unit),
         *by_unit[:3],

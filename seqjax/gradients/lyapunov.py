@@ -81,7 +81,7 @@ def lyapunov(
         tangent = jax.linearize(lambda s: step(s, x)[0], s)[1]
         q, r = orthonormal(jax.vmap(tangent, 1, 1)(q))
         stretch = jnp.abs(jnp.diagonal(r))
-        return q, jnp.where(stretch > rounding * jnp.linalg.norm(r, axis=0), jnp.log(stretch), -jnp.inf)
+        return q, jnp.where(stretch <= rounding * jnp.linalg.norm(r, axis=0), -jnp.inf, jnp.log(stretch))
 
     def forward(
         before: tuple[Array, Array, Array], now: tuple[Array, Array, Array]
@@ -105,10 +105,16 @@ def lyapunov(
     return Lyapunov(each[-1], running[-1], running)
 
 
+def qr(vectors: Array) -> tuple[Array, Array]:
+    """Q R of [..., n, k], which LAPACK has of no fewer than 32 bits."""
+    wide = vectors.astype(jnp.promote_types(vectors.dtype, jnp.float32))
+    return tuple(part.astype(vectors.dtype) for part in jnp.linalg.qr(wide))
+
+
 def orthonormal(vectors: Array) -> tuple[Array, Array]:
     """Q R of [..., n, k]; a single vector is only divided by its length, which needs no LAPACK."""
     if vectors.shape[-1] > 1:
-        return jnp.linalg.qr(vectors)
+        return qr(vectors)
     top = jnp.max(jnp.abs(vectors), -2, keepdims=True)
     safe = jnp.where(top > 0, top, 1)
     length = safe * jnp.linalg.norm(vectors / safe, axis=-2, keepdims=True)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.cells.carries import require_floats
+from seqjax.gradients.lyapunov import qr
 from seqjax.gradients.scaled import Scaled
 from seqjax.gradients.states import flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
@@ -89,7 +90,7 @@ def gradient_flossing(
         raise UserError(f"k={k}; expected 1 to {size}, the numbers in the carry")
     states, (steps, batch) = flat(carries), xs.shape[:2]
     step = flat_step(way.cell, way.params)
-    q = jnp.linalg.qr(jax.random.normal(key, (batch, size, k), states.dtype))[0]
+    q = qr(jax.random.normal(key, (batch, size, k), states.dtype))[0]
 
     def push(s: Array, x: Array, q: Array) -> Array:
         return jax.vmap(jax.linearize(lambda s: step(s, x)[0], s)[1], 1, 1)(q)
@@ -103,7 +104,7 @@ def gradient_flossing(
             s, x = (keep_where(valid, leaf, jnp.zeros_like(leaf)) for leaf in (s, x))
         z = jax.vmap(push)(s, x, q)
         z = z if valid is None else keep_where(valid, z, q)
-        q, r = jnp.linalg.qr(z)
+        q, r = qr(z)
         return (q, total + jnp.log(jnp.abs(jnp.diagonal(r, axis1=-2, axis2=-1)))), None
 
     begin = (q, jnp.zeros((batch, k), states.dtype))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.types import Array, PyTree
+from seqjax.unroll.side_by_side import largest
 
 
 class Scaled(NamedTuple):
@@ -23,8 +24,8 @@ def _spread(log: Array, leaf: Array) -> Array:
 
 def _largest(value: PyTree, axes: int) -> Array:
     """Largest magnitude over all leaves, per place of the first `axes` axes."""
-    each = [jnp.max(jnp.abs(leaf), axis=tuple(range(axes, leaf.ndim))) for leaf in jax.tree.leaves(value)]
-    return jnp.max(jnp.stack(each), 0)
+    each = [largest(jnp.abs(leaf), tuple(range(axes, leaf.ndim))) for leaf in jax.tree.leaves(value)]
+    return largest(jnp.stack(each), 0)
 
 
 def share_scale(*parts: Scaled) -> tuple[list[PyTree], Array]:

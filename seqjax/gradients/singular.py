@@ -11,6 +11,7 @@ import numpy as np
 
 from seqjax.gradients.jacobi import orthogonal
 from seqjax.gradients.jacobians import require_small
+from seqjax.gradients.lyapunov import qr
 from seqjax.gradients.norms import LN10
 from seqjax.gradients.states import flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
@@ -166,7 +167,7 @@ def _leading(
 
 def _basis(vectors: Array) -> Array:
     """Orthonormal rows [B, m, n] whose span holds the given ones."""
-    return jnp.swapaxes(jnp.linalg.qr(jnp.swapaxes(vectors, -1, -2))[0], -1, -2)
+    return jnp.swapaxes(qr(jnp.swapaxes(vectors, -1, -2))[0], -1, -2)
 
 
 def _pull(way: Direction) -> Callable[[Array, Array, Array], Array]:

@@ -25,7 +25,7 @@ def effective_rank(log10: Array) -> Array:
     """
     p = jax.nn.softmax(log10 * LN10, -1)
     rank = jnp.exp(jnp.sum(jax.scipy.special.entr(p), -1))
-    return jnp.where(jnp.max(log10, -1) == -jnp.inf, 0.0, rank)
+    return jnp.where(jnp.all(log10 == -jnp.inf, -1), 0.0, rank)
 
 
 def spectral_radius(w_h: Array, method: str = "auto") -> Array:

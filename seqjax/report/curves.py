@@ -31,13 +31,14 @@ def learning_curves(records: Sequence[Record]) -> Figure | None:
     columns = min(len(tasks), 3)
     with canvas(*_size(len(tasks), columns)) as figure:
         axes = panels(figure, len(tasks), columns, sharey=len({r.baseline for r in trained}) == 1)
-        for ax, (task, members) in zip(axes, tasks.items()):
+        for ax, members in zip(axes, tasks.values()):
             ax.set_yscale("log")
             for record in members:
                 _seeds(ax, at_rate(record, best_rate(record)), styles[record.cell])
-            _finish(ax, task, members, "loss")
             ax.set_xlim(left=0)
             ax.set_xlabel("training step (updates)")
+        for ax, (task, members) in zip(axes, tasks.items()):  # once all is drawn, as panels may share their limits
+            _finish(ax, task, members, "loss")
         handles = [line(cell, linewidth=2.4, **style) for cell, style in styles.items()]
         if any(len(at_rate(record, best_rate(record))) > 1 for record in trained):
             handles += [line("one seed", color="#888888", linewidth=0.8)]
@@ -72,16 +73,17 @@ def learning_rates(records: Sequence[Record]) -> Figure | None:
     columns = min(len(tasks), 3)
     with canvas(*_size(len(tasks), columns)) as figure:
         axes = panels(figure, len(tasks), columns, sharey=len({r.baseline for r in swept}) == 1)
-        for ax, (task, members) in zip(axes, tasks.items()):
+        for ax, members in zip(axes, tasks.values()):
             ax.set_xscale("log")
             ax.set_yscale("log")
             between = max(rate for r in members for rate in rates(r)) / min(rate for r in members for rate in rates(r))
             for n, record in enumerate(members):
                 aside = between ** (0.012 * (n - (len(members) - 1) / 2))  # so that no bar hides another
                 _rates(ax, record, styles[record.cell], aside)
-            _finish(ax, task, members, loss_words(members))
             _plain_ticks(ax.xaxis, sorted({rate for record in members for rate in rates(record)}))
             ax.set_xlabel("learning rate")
+        for ax, (task, members) in zip(axes, tasks.items()):  # once all is drawn, as panels may share their limits
+            _finish(ax, task, members, loss_words(members))
         handles = [line(cell, linewidth=2, color=style["color"], marker="o") for cell, style in styles.items()]
         handles += [
             mark for mark in _marks([r for record in swept for r in record.runs]) if "diverged" in mark.get_label()

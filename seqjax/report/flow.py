@@ -180,23 +180,27 @@ def _noise(records: Sequence[Record]) -> Figure | None:
 
 
 def _truncation(records: Sequence[Record]) -> Figure | None:
-    having = [record for record in records if record.flow.get("truncation")]
-    if not having:
+    curves = [
+        (record.cell, {name: np.array(values, float) for name, values in record.flow["truncation"].items()})
+        for record in records
+        if record.flow.get("truncation")
+    ]
+    curves = [(cell, found) for cell, found in curves if np.isfinite(found["cosine"]).any()]  # else an axis has none
+    if not curves:
         return None
     styles = cell_styles(records)
     with canvas(8.5, 3.2) as figure:
         left, right = figure.subplots(1, 2)
-        for record in having:
-            found = {name: np.array(values, float) for name, values in record.flow["truncation"].items()}
-            left.plot(found["windows"], found["cosine"], **styles[record.cell] | {"marker": ".", "markevery": 1})
-            right.plot(found["windows"], found["log10_ratio"], **styles[record.cell] | {"marker": ".", "markevery": 1})
+        for cell, found in curves:
+            left.plot(found["windows"], found["cosine"], **styles[cell] | {"marker": ".", "markevery": 1})
+            right.plot(found["windows"], found["log10_ratio"], **styles[cell] | {"marker": ".", "markevery": 1})
         left.set_ylabel("cosine with the full gradient")
         right.set_ylabel("log₁₀ length, truncated / full")
         for ax, ideal in ((left, 1), (right, 0)):
             ax.axhline(ideal, color="#999999", linewidth=0.8)
             ax.set_xscale("log", base=2)
             ax.set_xlabel("window (steps)")
-        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
+        legend_above(figure, [line(cell, **styles[cell]) for cell in dict(curves)])
         drawn = png(figure)
     words = (
         "What truncated backpropagation leaves of the gradient of the cell's parameters: its direction and its length "

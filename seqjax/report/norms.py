@@ -65,7 +65,7 @@ def over_time(records: Sequence[Record]) -> Figure | None:
             + "Read it from right to left, as the gradient travels: at -6 a millionth of it has arrived, and "
             "what happened there is hard to learn from; a line that stays near 0 carries it all the way, and a gap is "
             "a gradient that is exactly zero or not finite."
-            + " A backward layer is read from left to right."
+            + " A backward layer is read from left to right, and relative to the first step, which it reads last."
             * any("/backward/" in name for name in names),
             png(figure),
         )
@@ -121,10 +121,10 @@ def _at(record: Record, end: bool) -> list[Probe]:
     return [probes[-1] for probes in probed if probes[-1].step > 0] if end else [p[0] for p in probed if p[0].step == 0]
 
 
-def _relative(norms: np.ndarray) -> np.ndarray:
-    """log10 norms [T] less that at the last step that has one."""
+def _relative(norms: np.ndarray, backward: bool = False) -> np.ndarray:
+    """log10 norms [T] less that at the last step that has one; of a backward layer, the first, which is read last."""
     there = norms[np.isfinite(norms)]
-    return norms - there[-1] if there.size else norms
+    return norms - there[0 if backward else -1] if there.size else norms
 
 
 def _over_seeds(reduce: Any, curves: Sequence[np.ndarray]) -> np.ndarray:
@@ -134,7 +134,7 @@ def _over_seeds(reduce: Any, curves: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _band(ax: Any, probes: Sequence[Probe], name: str, style: dict[str, Any]) -> None:
-    curves = [_relative(probe.log10_norm[name]) for probe in probes if name in probe.log10_norm]
+    curves = [_relative(probe.log10_norm[name], "/backward/" in name) for probe in probes if name in probe.log10_norm]
     if not curves:
         return
     time = np.arange(1, len(curves[0]) + 1)

@@ -11,7 +11,7 @@ from seqjax.report.records import Record
 
 
 def ranking(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the cells, the one that keeps most of its gradient first; no rows without flow."""
+    """Headings and rows of the cells, the one whose gradient stays nearest to its size first; no rows without flow."""
     rows = []
     for record in records:
         if not record.flow:
@@ -20,20 +20,25 @@ def ranking(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         norms = [value for value in norms if value is not None]
         first = float(np.median(norms)) if norms else None
         sensitivity, exponents = record.flow.get("sensitivity", {}), record.flow.get("lyapunov", {})
-        leading = (exponents.get("exponents") or [None])[0]
+        falls = [_read(sensitivity.get(name)) for name in ("fall_e", "fall_100")]
+        leading = _read((exponents.get("exponents") or [None])[0])
         keeping = {name: value for name, value in record.flow.get("gates", {}).items() if name.endswith("/horizon")}
         keeps = next(
             (keeping[f"{gate}/horizon"] for gate in ("forget_gate", "update_gate") if f"{gate}/horizon" in keeping),
             None,
         )
-        numbers = [first, sensitivity.get("fall_e"), sensitivity.get("fall_100"), keeps, leading]
+        numbers = [first, *falls, _read(keeps), leading]
         numbers.append(None if leading is None else -1 / leading if leading < 0 else math.inf)
-        rows.append((-math.inf if first is None else first, [record.cell, record.task, *map(_number, numbers)]))
+        rows.append((math.inf if first is None else abs(first), [record.cell, record.task, *map(_number, numbers)]))
     headings = ["cell", "task", "log10 gradient, first step / last"]
     headings += ["sensitivity falls by e after", "by 100 after", "1/(1-f) of the gates", "λ₁ (nats a step)", "-1/λ₁"]
-    return headings, [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+    return headings, [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+
+def _read(value: float | str | None) -> float | None:
+    """A number of flow.json, in which "inf" is for ever; None of what was not measured, or is no number."""
+    return None if value is None else float(value)
 
 
 def _number(value: float | None) -> str:
-    """None stands for what was not measured, or not finite."""
-    return "-" if value is None else "∞" if value == math.inf else f"{value:.3g}"
+    return "-" if value is None else f"{value:.3g}".replace("inf", "∞")

@@ -62,7 +62,7 @@ def unroll(
         params: what `cell.init` gave.
         xs: inputs [T, ..., D]; the axes between are the batch's.
         carry: the carry to start from; the cell's initial carry if None. Its dtypes are kept.
-        lengths: steps that exist in each sequence [...], at least 1 and at most T; None for all T.
+        lengths: steps that exist in each sequence [...], at least 1; None, and more than T, for all T.
         reverse: read each sequence from its last valid step to its first. ys stay in their places.
         nudge: a pytree as `zero_nudge` makes it, each leaf [T, ...] and added to the carry.
         strategy: 'auto', or a spec of one of STRATEGIES; every one gives the plain scan's numbers
@@ -92,6 +92,7 @@ def unroll(
     batch_shape = xs.shape[1:-1]
     if lengths is not None and jnp.shape(lengths) != batch_shape:
         raise UserError(f"lengths of shape {jnp.shape(lengths)} for a batch of shape {batch_shape}")
+    lengths = None if lengths is None else jnp.minimum(jnp.asarray(lengths), xs.shape[0])
     if carry is None:
         carry = cell.initial_carry(params, batch_shape)
     cell, params = prepared(cell, params)

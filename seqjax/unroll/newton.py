@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.recurrence import linear_recurrence
 from seqjax.unroll.scan import scan
-from seqjax.unroll.side_by_side import Steps, entering, outcome, side_by_side
+from seqjax.unroll.side_by_side import Steps, entering, largest, outcome, side_by_side
 from seqjax.unroll.trajectory import (
     Kind,
     carries_of,
@@ -127,7 +127,7 @@ def _iterate(
 
     def residual(after: PyTree, states: PyTree) -> Array:
         parts = jax.tree.map(lambda f, s: jnp.abs(f - s) / (1 + jnp.abs(s)), after, states)
-        return jnp.max(vectors_of(parts, steps), initial=0)
+        return largest(vectors_of(parts, steps))
 
     def goes_on(so_far: tuple[Array, PyTree, PyTree, Array]) -> Array:
         count, _, _, gap = so_far
