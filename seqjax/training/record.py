@@ -77,9 +77,10 @@ def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None
             if isinstance(before.get(key), dict) and isinstance(wanted.get(key), dict):  # a program of a grid
                 _require_equal(directory, before[key], wanted[key], flag)
             every = before.get("eval_every")
-            if key == "steps" and type(before[key]) is type(every) is int and every > 0 and before[key] % every:
+            ends = before.get(key) if key == "steps" else None
+            if type(ends) is type(every) is int and every > 0 and ends % every and ends < wanted[key]:
                 raise UserError(
-                    f"{flag}={directory} ends at step {before[key]}, between two evaluations (eval_every={every}), "
+                    f"{flag}={directory} ends at step {ends}, between two evaluations (eval_every={every}), "
                     "and cannot go on beyond it; name another directory"
                 )
             raise UserError(
