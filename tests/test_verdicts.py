@@ -144,6 +144,21 @@ def test_the_picture_shows_the_rows_that_have_both_numbers():
     assert ratios.ratios(papers, results).png.startswith(b"\x89PNG") and ratios.ratios(papers, {}) is None
 
 
+def test_the_point_is_the_median_and_the_bar_its_interval():
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    for place, found in enumerate(
+        (Measured(2.0, 1.0, 3.0), Measured(2.0, 1.0, math.inf), Measured(-math.inf, 1.0, 1.0))
+    ):
+        ratios._draw(ax, place, ratios.Line("p", row(), "full", False, found, "reproduced"), 0.1, 9.0)
+    drawn = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()]) for line in ax.lines]
+    bars = [at for marker, at in drawn if marker == "None" and at != [0.97, 1.03]]
+    points = [(marker, at) for marker, at in drawn if marker != "None"]
+    assert bars == [[1.0, 3.0], [1.0, 9.0], [1.0, 1.0]]
+    assert points == [("o", [2.0]), (">", [round(9 / 1.06, 6)]), ("o", [2.0]), ("<", [round(0.1 * 1.06, 6)])]
+
+
 def test_a_picture_of_seeds_that_never_solve_or_diverge_is_drawn():
     result = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict()}
     ends = {"sequences": run(), "score": DIVERGED, "loss": DIVERGED}

@@ -80,7 +80,7 @@ def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
     row, colour = each.row, next(colour for words, colour in COLOURS.items() if each.words.startswith(words))
     ax.plot([1 - row.within, 1 + row.within], [place, place], color="#cccccc", linewidth=6, zorder=1)
     ratios = [value / row.published for value in each.found]
-    low, middle, high = (min(max(ratio, left), right) for ratio in ratios)
+    middle, low, high = (min(max(ratio, left), right) for ratio in ratios)
     ax.plot([low, high], [place, place], color=colour, linewidth=1.6)
     for ratio in ratios:
         if math.isinf(ratio):
