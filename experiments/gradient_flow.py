@@ -69,12 +69,13 @@ def write_flow(
         tell(0, quantity)
         measure = jax.jit(lambda params, batch, only=(quantity,): flow(model, params, batch, task.loss, only))
         found |= jax.device_get(measure(params, batch))
-    write_json(directory / "flow.json", jax.tree.map(_plain, found))
+    write_json(directory / "flow.json", jax.tree_util.tree_map_with_path(_plain, found))
 
 
-def _plain(leaf: np.ndarray) -> Any:
-    """Numbers as JSON has them, with "inf" for what is endless, as a horizon may be; NaN becomes null."""
-    endless = lambda value: str(value) if isinstance(value, float) and math.isinf(value) else value  # noqa: E731
+def _plain(path: tuple, leaf: np.ndarray) -> Any:
+    """Numbers as JSON has them: single ones and exponents may be "inf", curves have null there, as for NaN."""
+    told = np.ndim(leaf) == 0 or path[-1].key == "exponents"
+    endless = lambda value: str(value) if told and math.isinf(value) else value  # noqa: E731
     return jax.tree.map(endless, np.round(np.asarray(leaf, float), 5).tolist())
 
 

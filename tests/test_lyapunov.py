@@ -128,6 +128,13 @@ def test_divergence_stays_visible():
     assert np.isnan(exponents(way, carries, xs).maximal), "not -inf, which is a singular step"
 
 
+def test_states_that_exploded_have_no_exponent(float64):
+    """Though a relu's slope of NaN is 0, by which the gradient would vanish at once."""
+    way, carries, xs = tape("rnn(hidden=3, activation='relu', recurrent_scale=1e9)", np.ones((60, 2, 2)))
+    assert not np.isfinite(carries.h).all()
+    assert np.isnan(exponents(way, carries, xs).maximal)
+
+
 @pytest.mark.parametrize("length", [1, 2])
 def test_short_sequences(float64, length):
     way, carries, xs = tape("rnn(hidden=2)", np.ones((length, 1, 2)))

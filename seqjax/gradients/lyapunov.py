@@ -81,7 +81,8 @@ def lyapunov(
         tangent = jax.linearize(lambda s: step(s, x)[0], s)[1]
         q, r = orthonormal(jax.vmap(tangent, 1, 1)(q))
         stretch = jnp.abs(jnp.diagonal(r))
-        return q, jnp.where(stretch <= rounding * jnp.linalg.norm(r, axis=0), -jnp.inf, jnp.log(stretch))
+        logs = jnp.where(stretch <= rounding * jnp.linalg.norm(r, axis=0), -jnp.inf, jnp.log(stretch))
+        return q, jnp.where(jnp.all(jnp.isfinite(s)), logs, jnp.nan)  # of NaN some activations have a slope of 0
 
     def forward(
         before: tuple[Array, Array, Array], now: tuple[Array, Array, Array]
