@@ -34,8 +34,9 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
     with progress_bar(len(chosen), "row") as show:
         for number, (name, row) in enumerate(chosen):
             show(number, f"{name}/{row.name}", "")
-            cost = missing(row, values) or _cost(row, values, there.get((name, row.name, values.budget)), rate)
-            have = ", ".join(budget for budget in BUDGETS if (name, row.name, budget) in there)
+            kept = {budget: there[name, row.name, budget] for budget in BUDGETS if (name, row.name, budget) in there}
+            cost = missing(row, values) or _cost(row, values, kept, rate)
+            have = ", ".join(kept)
             table.add_row(name, row.name, published(row), cost, have or "-")
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
@@ -43,12 +44,21 @@ def show_list(chosen: list[tuple[str, Row]], values: flags.FlagValues, results: 
         console.print(line, markup=False)
 
 
-def _cost(row: Row, values: flags.FlagValues, kept: dict[str, Any] | None, rate: float) -> str:
-    """How long a row took, recorded on a device of this kind; else the estimate, or why there is none."""
-    if kept and kept["wall_seconds"] and kept["environment"]["device"]["kind"] == jax.devices()[0].device_kind:
-        return f"took {_words(kept['wall_seconds'])}"
+def _cost(row: Row, values: flags.FlagValues, kept: dict[str, dict[str, Any]], rate: float) -> str:
+    """How long a row took on a device of this kind, or may take by what another budget took; else by the estimate, or
+    why there is none."""
+    here = {
+        budget: each
+        for budget, each in kept.items()
+        if each["wall_seconds"] and each["environment"]["device"]["kind"] == jax.devices()[0].device_kind
+    }
+    if values.budget in here:
+        return f"took {_words(here[values.budget]['wall_seconds'])}"
     try:
         config = config_asked(row, values)
+        for each in here.values():
+            if done := sum(run.get("steps", 0) for run in each["runs"]):
+                return f"about {_words(each['wall_seconds'] * config.steps * len(config.runs) / done)}"
         return f"about {_words(estimate(config, rate, values.mesh))}"
     except UserError as error:
         return str(error)

@@ -22,12 +22,14 @@ NO_GPU = (
     "bfloat16 products, and every bar of speed that names an H100 are unmeasured, and nothing is claimed of them."
 )
 COMMANDS = """\
-Made anew on a quiet machine (load below 0.5, nothing else running), each record by one command:
+To be made anew on a quiet machine, each record by one command; under which load it was made stands with each:
 
 ```
 python -m experiments.speed --what=layers --repeats=7 --record=results/speed/layers_lstm.json
 python -m experiments.speed --what=layers --layer=gru --repeats=7 --sizes='200,32,2,128;35,20,200,200' \\
   --record=results/speed/layers_gru.json
+python -m experiments.speed --what=layers --layer=rnn --sizes='200,32,2,128;35,20,200,200;100,8,88,467' \\
+  --record=results/speed/layers_rnn.json
 python -m experiments.speed --what=growth --growing=8,2,128 --budget=400 --record=results/speed/growth.json
 python -m experiments.speed --what=seeds --record=results/speed/seeds.json
 python -m experiments.speed --what=layouts --record=results/speed/layouts.json
@@ -98,6 +100,7 @@ def figure(record: dict[str, Any]) -> bytes:
                 continue
             lengths, times = zip(*points)
             style = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)] or "o"}
+            style |= {"linestyle": ":"} if number >= len(PALETTE) else {}  # no two lines of one colour alike
             if name.startswith(PRODUCTS):  # no layer, but below it
                 style |= {"color": "0.5", "linestyle": "--"}
             ax.plot(lengths, [statistics.median(each) for each in times], label=name, markersize=4, **style)

@@ -65,9 +65,9 @@ def written(path, rows):
 
 
 def both_written(name, folder, ending="jsonl"):
-    """A folder of the rows to train on and the same to test on."""
+    """A folder of the rows to train on and the same to test on; a series, whose parts are its rows, once."""
     Path(folder).mkdir(exist_ok=True)
-    for split in ("train", "test"):
+    for split in ("train",) if name == "forecast" else ("train", "test"):
         written(Path(folder, f"{split}.{ending}"), ROWS[name])
     return str(folder)
 

@@ -77,7 +77,7 @@ def test_jax_takes_what_it_is_given(gpu, monkeypatch):
 
 
 REFUSED = {
-    "takes this package's lstm alone, not the step 'gru_step'": (gru(H), {}),
+    "takes this package's lstm alone, not 'gru_step'": (gru(H), {}),
     "takes the standard LSTM alone, not peepholes=True": (lstm(H, peepholes=True), {}),
     "not coupled=True, output_activation='identity'": (lstm(H, coupled=True, output_activation="identity"), {}),
     "has no gradient of every carry, so takes no nudge": (LSTM, {"nudge": True}),

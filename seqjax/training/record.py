@@ -76,6 +76,10 @@ def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None
         if before.get(key) != wanted.get(key):
             if isinstance(before.get(key), dict) and isinstance(wanted.get(key), dict):  # a program of a grid
                 _require_equal(directory, before[key], wanted[key], flag)
+            if isinstance(before.get(key), dict) != isinstance(wanted.get(key), dict):
+                held = ", ".join(name for name, each in before.items() if isinstance(each, dict))
+                raise UserError(f"{flag}={directory} holds the programs {held}; give the flags that it was made with, "
+                                "which its config.json tells, or name another directory")  # fmt: skip
             every = before.get("eval_every")
             ends = before.get(key) if key == "steps" else None
             if type(ends) is type(every) is int and every > 0 and ends % every and ends < wanted[key]:

@@ -15,7 +15,8 @@ def not_standard(cell: Cell) -> str | None:
     """None for the LSTM with all its gates, tanh and no more; otherwise what it is in the place of that."""
     step = cell.step
     if not (isinstance(step, functools.partial) and step.func is lstm_step):
-        return f"takes this package's lstm alone, not the step {getattr(step, '__qualname__', step)!r}"
+        named = getattr(step, "func", step)
+        return f"takes this package's lstm alone, not {getattr(named, '__qualname__', named)!r}"
     standard = LSTMForm()
     other = [f"{name}={value!r}" for name, value in step.args[0]._asdict().items() if value != getattr(standard, name)]
     return f"takes the standard LSTM alone, not {', '.join(other)}" if other else None
