@@ -14,7 +14,6 @@ import pytest
 from small_runs import SMALL, final_state, lines, once
 
 from seqjax.training import loop, prepare, train
-from seqjax.training.lines import Lines
 from seqjax.training.prediction import restore
 from seqjax.training.record import create
 from seqjax.training.signals import Preempted
@@ -235,20 +234,3 @@ def test_a_piece_has_the_steps_of_its_seconds_and_at_most_twice_those_before(mon
     assert pieces(0.375, 7) == [1, 2, 4, 8, 13, 13, 13]
     assert pieces(60.0, 3) == [1, 1, 1]
     assert loop._piece(Program(0.375), state, (), 2, 13)[1] == 13  # the rest before an evaluation, 2 steps of 13
-
-
-def test_behind_the_first_line_of_a_later_step_none_is_kept(tmp_path):
-    """Run 1 ended at step 2, and was told of at the end: where its line stands depends on what comes before it."""
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"step": step, "run": run}) + "\n" for step, run in [(1, 0), (4, 0), (2, 1)]))
-    Lines(path, up_to=2).close()
-    assert lines(path) == [{"step": 1, "run": 0}]
-
-
-def test_lines_are_cut_back_to_a_step(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "run": 0}\n{"step": 2, "run": 0}\n{"step"')
-    file = Lines(path, up_to=1)
-    file.write([{"step": 1, "run": 0}, {"step": 2, "run": 0, "loss": float("nan")}])
-    file.close()
-    assert lines(path) == [{"step": 1, "run": 0}, {"step": 2, "run": 0, "loss": None}]
