@@ -56,9 +56,9 @@ def _cost(row: Row, values: flags.FlagValues, kept: dict[str, dict[str, Any]], r
         return f"took {_words(here[values.budget]['wall_seconds'])}"
     try:
         config = config_asked(row, values)
-        for each in here.values():
-            if done := sum(run.get("steps", 0) for run in each["runs"]):
-                return f"about {_words(each['wall_seconds'] * config.steps * len(config.runs) / done)}"
+        decisive = [each for budget, each in here.items() if budget != BUDGETS[0]]  # smoke is compilation, mostly
+        if decisive and (done := sum(run.get("steps", 0) for run in decisive[-1]["runs"])):
+            return f"about {_words(decisive[-1]['wall_seconds'] * config.steps * len(config.runs) / done)}"
         return f"about {_words(estimate(config, rate, values.mesh))}"
     except UserError as error:
         return str(error)

@@ -4,7 +4,9 @@ import json
 import math
 from pathlib import Path
 
+import jax
 import pytest
+from absl import flags
 from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce, row_costs, rows
@@ -58,6 +60,25 @@ def test_a_list_says_how_long_a_row_took_or_may_take(tmp_path, capsys):
         assert reproduce.main(flags) == 0
         first, second = (line for line in capsys.readouterr().out.splitlines() if "temporal-order" in line)
         assert says in first and "full" in first and "about" in second
+
+
+def test_a_row_may_take_as_long_as_another_budget_did_a_step(monkeypatch):
+    """By the largest that was run; a smoke run is compilation, mostly, and tells nothing."""
+    monkeypatch.setattr(row_costs, "estimate", lambda *_: 7 * 60.0)
+    row = next(row for name, row in ROWS if (name, row.name) == ("hochreiter1997", "temporal-order-6a"))
+    rows.define_data_sets(flag_values := flags.FlagValues())
+    flags.DEFINE_string("budget", "cpu", "", flag_values=flag_values)
+    flags.DEFINE_string("mesh", "auto", "", flag_values=flag_values)
+    flags.DEFINE_integer("seeds", None, "", flag_values=flag_values)
+    flag_values(["test"])
+    config = rows.config_asked(row, flag_values)
+    here = {"device": {"kind": jax.devices()[0].device_kind}}
+    kept = {
+        "smoke": {"wall_seconds": 9e9, "environment": here, "runs": [{"steps": 1}]},
+        "full": {"wall_seconds": 60.0, "environment": here, "runs": [{"steps": config.steps * len(config.runs) // 5}]},
+    }
+    assert row_costs._cost(row, flag_values, kept, 1.0) == "about 5 min"
+    assert row_costs._cost(row, flag_values, {"smoke": kept["smoke"]}, 1.0) == "about 7 min"
 
 
 def test_names_are_unique():
