@@ -26,7 +26,7 @@ from experiments.progress import progress_bar
 from seqjax import UserError
 from seqjax.data.streamed import Streamed
 from seqjax.models import hmm
-from seqjax.training.config import build_task
+from seqjax.training.building import build_task
 from seqjax.training.prediction import graded
 from seqjax.training.record import environment, write_json
 from seqjax.types import Array, Batch, PyTree, Task

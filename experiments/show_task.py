@@ -17,7 +17,7 @@ from seqjax import UserError
 from seqjax.data.streamed import count_of
 from seqjax.tasks.showing import length, show
 from seqjax.training import memory
-from seqjax.training.config import build_task
+from seqjax.training.building import build_task
 from seqjax.training.stream import train_batch
 from seqjax.types import Batch, Task
 

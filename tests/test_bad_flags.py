@@ -70,6 +70,8 @@ BAD = [
     ("--penalty=flossing(k=1000)", "--penalty='flossing(k=1000)': k=1000; expected 1 to "),
     ("--first_seed=3000000000", "--first_seed=3000000000; expected seeds below 2147483648"),
     ("--beam=5", "--beam=5 is of a network that writes"),
+    ("--online", "--online: --task='adding' is not asked at every step"),
+    ("--around_scale=-1", "around_scale=-1.0; expected a positive number"),
     ("--attention=none", "--attention=none is of a network that writes"),
     ("--mesh=pmap", "--mesh='pmap'; expected 'auto', or axes as in 'run=4,data=2'"),
     ("--mesh=rum=2", "--mesh='rum=2': no axis 'rum'; did you mean 'run'? axes: run, data"),

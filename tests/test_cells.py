@@ -59,6 +59,8 @@ FORMS = [
     "lstm(hidden=4, max_lag=50)",
     "lstm(hidden=4, coupled=True, max_lag=50)",
     "lstm(hidden=1)",
+    "lstm(hidden=4, block_size=2, peepholes=True)",
+    "lstm(hidden=4, block_size=4, forget_gate=False, full_gate_recurrence=True, gates_to_input=True)",
     "rnn(hidden=4, activation='relu', recurrent_init='identity', input_init='normal', input_scale=0.001)",  # IRNN
     "rnn(hidden=4, activation='identity', recurrent_init='normal')",
     "rnn(hidden=4, activation='sigmoid', recurrent_init='uniform', input_init='uniform', input_scale=0.2)",
@@ -123,6 +125,12 @@ def test_every_cell_refuses_bad_widths(name, bad):
         ("lstm(coupled=True, forget_gate=False)", "coupled"),
         ("lstm(coupled=True, input_gate=False)", "coupled"),
         ("lstm(max_lag=2)", "max_lag=2"),
+        ("lstm(hidden=6, block_size=4)", "block_size=4; expected a divisor of hidden=6"),
+        ("lstm(hidden=6, block_size=0)", "block_size=0"),
+        (
+            "lstm(hidden=6, block_size=2, output_bias=(-1, -2))",
+            "output_bias holds 2 numbers; expected one number, or 3 of them",
+        ),
         ("lstm(coupled=True, input_bias=-3.0)", "input_bias=-3.0 of coupled gates; give forget_bias"),
         ("lstm(forget_gate=False, forget_bias=5.0)", "forget_bias=5.0, but the gate it is of is left out"),
         ("lstm(input_gate=False, input_bias=(1, 2), hidden=2)", "input_bias="),

@@ -28,17 +28,21 @@ def lstm_loop(form, weights, xs):
     """Greff et al. (2015), section II and appendix A, a gate at a time, with a weight a name."""
     W, R, b, p, G = weights
     h = c = np.zeros((B, H))
-    before = {gate: np.zeros((B, H)) for gate in "ifo"}
+    S = form.block_size
+    before = {gate: np.zeros((B, H // S)) for gate in "ifo"}
     ys = []
     for x in xs:
+        now = dict(before)
 
-        def gate(name, state, x=x, h=h, before=before):
+        def gate(name, state, x=x, h=h, before=before, now=now):
             total = x @ W[name] + h @ R[name] + b[name]
             if form.peepholes:
-                total = total + p[name] * state
+                seen = p[name] * state
+                total = total + sum(seen[:, cell::S] for cell in range(S))
             if form.full_gate_recurrence:
                 total = total + sum(before[source] @ G[source, name] for source in form.gates)
-            return sigmoid(total)
+            now[name] = sigmoid(total)
+            return now[name][:, np.arange(H) // S]
 
         told = sum(before[source] @ G[source, "g"] for source in form.gates) if form.gates_to_input else 0
         z = SQUASH[form.input_activation](x @ W["g"] + h @ R["g"] + b["g"] + told)
@@ -47,7 +51,7 @@ def lstm_loop(form, weights, xs):
         c = i * z + f * c
         o = gate("o", c) if form.output_gate else np.ones((B, H))
         h = o * SQUASH[form.output_activation](c)
-        before = {"i": i, "f": f, "o": o}
+        before = now
         ys.append(h)
     return h, c, np.stack(ys)
 
@@ -74,14 +78,22 @@ FORMS = {
         **{"full_gate_recurrence": True, "gates_to_input": True},
     },
     "no gate at all": {"forget_gate": False, "input_gate": False, "output_gate": False},
+    "blocks of two": {"block_size": 2},
+    "one block, peepholes, coupled": {"block_size": 4, "peepholes": True, "coupled": True},
+    "1997, blocks of two, all units see all units": {
+        **{"forget_gate": False, "peepholes": True, "block_size": 2},
+        **{"full_gate_recurrence": True, "gates_to_input": True},
+    },
 }
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_lstm_is_the_papers(name):
     form, draw = LSTMForm(**FORMS[name]), np.random.default_rng(0).normal
-    W, R, b, p = ({block: draw(size=shape) for block in "ifgo"} for shape in [(D, H), (H, H), (H,), (H,)])
-    G = {(source, target): draw(size=(H, H)) for source in "ifo" for target in "ifog"}
+    size = {block: H if block == "g" else H // form.block_size for block in "ifgo"}
+    W, R, b = ({block: draw(size=(*rows, size[block])) for block in "ifgo"} for rows in [(D,), (H,), ()])
+    p = {gate: draw(size=H) for gate in "ifo"}
+    G = {(source, target): draw(size=(size[source], size[target])) for source in "ifo" for target in "ifog"}
     xs = draw(size=(T, B, D))
     order = [block for block in "ifgo" if block in form.blocks]
     gates = [block for block in order if block != "g"]

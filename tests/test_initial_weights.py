@@ -8,6 +8,7 @@ from seqjax import Cell, UserError, cells, spec
 from seqjax.cells.gru import gru
 from seqjax.cells.lstm import lstm
 from seqjax.cells.rnn import rnn
+from seqjax.models import sequence_model
 
 
 def biases(cell, blocks):
@@ -91,7 +92,7 @@ def test_biases_of_single_units():
     cell = spec.build("lstm(hidden=3, output_bias=(-1, -2.5, -3), forget_bias=(0.5, 1, 2))", [cells], Cell)
     b = np.asarray(cell.init(jax.random.key(0), 2).b)
     np.testing.assert_array_equal(b, [0, 0, 0, 0.5, 1, 2, 0, 0, 0, -1, -2.5, -3])
-    with pytest.raises(UserError, match="output_bias holds 2 numbers; expected one number, or hidden=3 of them"):
+    with pytest.raises(UserError, match="output_bias holds 2 numbers; expected one number, or 3 of them"):
         spec.build("lstm(hidden=3, output_bias=(-1, -2))", [cells], Cell)
     with pytest.raises(UserError, match=r"output_bias=.*expected a number or a tuple, each a number"):
         spec.build("lstm(hidden=1, output_bias=('a',))", [cells], Cell)
@@ -105,3 +106,22 @@ def test_gates_recurrence_begins_like_the_rest():
     assert w.shape == (9, 9) and 0.15 < np.abs(w).max() <= 0.2
     with pytest.raises(UserError, match="gates_to_input=True adds to full_gate_recurrence=True"):
         lstm(3, gates_to_input=True)
+
+
+def test_gates_of_blocks_begin_like_the_rest():
+    """A gate's column for each block, its bias beside; the cells' inputs as ever."""
+    cell = lstm(hidden=400, block_size=4, output_bias=-1.0, recurrent_init="uniform", recurrent_scale=0.2)
+    params = cell.init(jax.random.key(0), 2)
+    assert params.w_x.shape == (2, 700) and params.w_h.shape == (400, 700)
+    assert 0.19 < np.abs(params.w_h).max() <= 0.2 and len(np.unique(params.w_h[0])) == 700
+    np.testing.assert_array_equal(params.b, np.repeat([0.0, 1.0, 0.0, -1.0], [100, 100, 400, 100]))
+
+
+def test_what_stands_around_the_cells_begins_within_a_range():
+    """Readout and embedding are uniform; the cells are what they are without."""
+    build = lambda **more: sequence_model(lstm(20), 30, 40, tokens=True, embedding=50, **more)  # noqa: E731
+    params, usual = (build(**more).init(jax.random.key(1)) for more in ({"around_scale": 0.2}, {}))
+    for w in (params["around"]["head"]["kernel"], params["around"]["embed"]["embedding"]):
+        assert 0.19 < np.abs(w).max() <= 0.2 and abs(np.std(w) - 0.2 / np.sqrt(3)) < 0.01
+    assert not np.any(params["around"]["head"]["bias"])
+    jax.tree.map(np.testing.assert_array_equal, params["layer_0"], usual["layer_0"])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.rows import config_of, registry
-from seqjax.training.config import build
+from seqjax.training.building import build
 
 (ROW,) = (row for row in registry()["hochreiter1997"].rows if row.name == "noise-free-lag-2a")
 P = 6

@@ -241,6 +241,7 @@ def test_start_from_a_given_carry():
         ({"dropout": 0.1}, "dropout=0.1 acts between layers"),
         ({"embedding": 4}, "embedding=4, but the task's inputs are vectors"),
         ({"tokens": True, "embedding": 0}, "embedding=0; expected at least 1"),
+        ({"around_scale": 0.0}, "around_scale=0.0; expected a positive number"),
     ],
 )
 def test_refusals(options, says):

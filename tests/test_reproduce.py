@@ -15,7 +15,8 @@ from seqjax.report.reproduction import render
 from seqjax.report.tables import short
 from seqjax.spec import Spec, parse
 from seqjax.training import Config, prepare, train
-from seqjax.training.config import build, check
+from seqjax.training.building import build
+from seqjax.training.config import check
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -16,7 +16,7 @@ from seqjax.report.page import _runs
 from seqjax.report.tables import best_rate
 from seqjax.report.text import markdown_table
 from seqjax.training import prepare, train
-from seqjax.training.config import build_select_task
+from seqjax.training.building import build_select_task
 from seqjax.training.prediction import restore
 
 SPLITS = {"train": 60, "test": 72, "validation": 48}  # each its own note: to learn one harms the others

@@ -9,7 +9,7 @@ import pytest
 from small_runs import SMALL, run_all, trained_and_measured
 
 from seqjax.training import prepare, train
-from seqjax.training.config import build_task
+from seqjax.training.building import build_task
 from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.preparing import initialize
 from seqjax.training.state import NEVER, decided

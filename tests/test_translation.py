@@ -93,6 +93,10 @@ def test_a_translator_is_trained_and_then_answers(tmp_path, capsys):
     assert predict.main([str(tmp_path)]) == 2 and "expected a run directory" in capsys.readouterr().err
     with pytest.raises(UserError, match="writes no sequence"):
         prepare(Config(cell="rnn(hidden=3)", task="adding", teacher_forcing="constant_schedule(value=0.5)"))
+    with pytest.raises(UserError, match=r"--around_scale=0.1: --task=.* writes, by parts that begin as Flax has them"):
+        prepare(config._replace(around_scale=0.1))
+    with pytest.raises(UserError, match=r"--online: --task=.* is not asked at every step"):
+        prepare(config._replace(online=True, input_dropout=0.0))
     assert restore(tmp_path / "run")[0].config == config
     shown = sample(*restore(tmp_path / "run"))
     assert shown.words.count("source   ") == 3 and [figure.name for figure in shown.figures] == ["attention"]

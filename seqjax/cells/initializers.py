@@ -80,7 +80,7 @@ def require_biases(hidden: int, **biases: Bias) -> None:
     """A tuple of biases holds one for each unit."""
     for name, value in biases.items():
         if isinstance(value, tuple) and len(value) != hidden:
-            raise UserError(f"{name} holds {len(value)} numbers; expected one number, or hidden={hidden} of them")
+            raise UserError(f"{name} holds {len(value)} numbers; expected one number, or {hidden} of them")
 
 
 def require_width(hidden: int) -> None:

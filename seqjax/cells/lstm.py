@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class LSTMForm(NamedTuple):
     gates_to_input: bool = False
     input_activation: Activation = "tanh"
     output_activation: Activation = "tanh"
+    block_size: int = 1
 
     @property
     def blocks(self) -> str:
@@ -46,15 +48,20 @@ class LSTMForm(NamedTuple):
         """The blocks that see the gates of the step before."""
         return (self.gates + "g" * self.gates_to_input) if self.full_gate_recurrence else ""
 
+    def cut(self, a: Array, blocks: str, hidden: int) -> dict[str, Array]:
+        """Columns by block: H of g, H / block_size of a gate."""
+        widths = [hidden if block == "g" else hidden // self.block_size for block in blocks]
+        return dict(zip(blocks, jnp.split(a, list(itertools.accumulate(widths))[:-1], -1)))
+
 
 class LSTMParams(NamedTuple):
-    """n blocks (4 where all gates are there), k of them gates."""
+    """n blocks of columns (4 where all gates are there), k of them gates; G is H / block_size."""
 
-    w_x: Array  # [D, n·H]
-    w_h: Array  # [H, n·H]
-    b: Array  # [n·H]
+    w_x: Array  # [D, k·G + H]; n·H where every cell has gates of its own
+    w_h: Array  # [H, k·G + H]
+    b: Array  # [k·G + H]
     w_c: Array | None = None  # [k, H] peepholes, one row a gate
-    w_gates: Array | None = None  # [k·H, k·H] recurrence from gates to gates; [k·H, (k+1)·H] and to g
+    w_gates: Array | None = None  # [k·G, k·G] recurrence from gates to gates; [k·G, k·G + H] and to g
 
 
 class LSTMCarry(NamedTuple):
@@ -62,7 +69,7 @@ class LSTMCarry(NamedTuple):
 
     h: Array  # [..., H]
     c: Array  # [..., H]
-    gates: Array | None = None  # [..., k·H] where gates see the gates of the step before
+    gates: Array | None = None  # [..., k·G] where gates see the gates of the step before
 
 
 def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:
@@ -77,18 +84,21 @@ def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) ->
         o_t = σ(a_o [+ w_co ⊙ c_t])                                         1 without the output gate
         h_t = o_t ⊙ ψ(c_t)                                                  the output
 
+    So many cells as block_size says, side by side, share each gate, which sees all of them through its peepholes.
     (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; peepholes: Gers & Schmidhuber 2000;
     all together, with the variants: Greff et al. 2015, section II)
     """
     h, c, gates_before = carry
-    blocks = dict(zip(form.blocks, jnp.split(x @ params.w_x + h @ params.w_h + params.b, len(form.blocks), -1)))
+    blocks = form.cut(x @ params.w_x + h @ params.w_h + params.b, form.blocks, c.shape[-1])
     if form.told:
-        seen = jnp.split(gates_before @ params.w_gates, len(form.told), -1)
-        blocks |= {block: blocks[block] + extra for block, extra in zip(form.told, seen)}
+        seen = form.cut(gates_before @ params.w_gates, form.told, c.shape[-1])
+        blocks |= {block: blocks[block] + extra for block, extra in seen.items()}
 
     def gate(name: str, state: Array) -> Array:
-        peephole = params.w_c[form.gates.index(name)] * state if form.peepholes else 0
-        return tap(GATES[name], jax.nn.sigmoid(blocks[name] + peephole))
+        a = blocks[name]
+        if form.peepholes:
+            a += jnp.sum((params.w_c[form.gates.index(name)] * state).reshape(*a.shape, form.block_size), -1)
+        return tap(GATES[name], jnp.repeat(jax.nn.sigmoid(a), form.block_size, -1))
 
     opened = {name: gate(name, c) for name in form.gates if name != "o"}
     i = opened.get("i", 1)
@@ -97,8 +107,9 @@ def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) ->
     if form.output_gate:
         opened["o"] = gate("o", c)
     h = opened.get("o", 1) * ACTIVATIONS[form.output_activation](c)
-    seen_next = jnp.concatenate([opened[name] for name in form.gates], -1) if form.full_gate_recurrence else None
-    return LSTMCarry(h, c, seen_next), h
+    if not form.full_gate_recurrence:
+        return LSTMCarry(h, c), h
+    return LSTMCarry(h, c, jnp.concatenate([opened[name][..., :: form.block_size] for name in form.gates], -1)), h
 
 
 def lstm(
@@ -120,6 +131,7 @@ def lstm(
     recurrent_scale: float = 1.0,
     input_init: initializers.Input = "glorot",
     input_scale: float = 1.0,
+    block_size: int = 1,
 ) -> Cell:
     """A long short-term memory cell; the equation is in `lstm_step`.
 
@@ -141,21 +153,25 @@ def lstm(
             paper's network of experiment 1.
         input_activation, output_activation: φ on the cell's input, ψ on the cell state.
         forget_bias, input_bias, output_bias: what the gates' biases begin with: a number, or a tuple with
-            one for each unit, as in (-1, -2, -3, -4) for units that join one after the other
+            one for each unit, or block, as in (-1, -2, -3, -4) for units that join one after the other
             (Hochreiter & Schmidhuber 1997, section 4). Where gates are coupled, the forget gate being
             1 - i, forget_bias is the negative of what the input gate begins with.
         max_lag: chrono initialization, forget biases log U[1, max_lag - 1] and input biases the
             negative of that, in the place of forget_bias and input_bias. (Tallec & Ollivier 2018)
         recurrent_init, recurrent_scale: how W_h and W_gates begin; see `initializers.recurrent`.
         input_init, input_scale: how W_x begins; see `initializers.inputs`.
+        block_size: cells that share their gates, a memory cell block. (Hochreiter & Schmidhuber 1997, section 4)
 
     Raises:
-        UserError: hidden < 1, max_lag <= 2, coupled gates of which one is missing, a tuple of
-            biases for another number of units, the bias of a gate that is left out or, where they are
-            coupled, of the input gate, gates_to_input without full_gate_recurrence, or that without a gate.
+        UserError: hidden < 1, or no multiple of block_size, max_lag <= 2, coupled gates of which one is
+            missing, a tuple of biases for another number of gates, the bias of a gate that is left out or, where
+            they are coupled, of the input gate, gates_to_input without full_gate_recurrence, or that without a gate.
     """
     initializers.require_width(hidden)
-    initializers.require_biases(hidden, forget_bias=forget_bias, input_bias=input_bias, output_bias=output_bias)
+    if block_size < 1 or hidden % block_size:
+        raise UserError(f"block_size={block_size}; expected a divisor of hidden={hidden}")
+    width = hidden // block_size  # of a gate
+    initializers.require_biases(width, forget_bias=forget_bias, input_bias=input_bias, output_bias=output_bias)
     if coupled and not (forget_gate and input_gate):
         raise UserError("coupled=True ties the forget gate to the input gate; it needs both")
     initializers.require_lag(max_lag)
@@ -180,33 +196,39 @@ def lstm(
         gates_to_input,
         input_activation,
         output_activation,
+        block_size,
     )
     n, k = len(form.blocks), len(form.gates)
 
+    def shared(w: Array) -> Array:
+        """Of each gate's columns, the first of every block of cells [., n·H] -> [., k·G + H]."""
+        each = zip(form.blocks, jnp.split(w, n, -1))
+        return jnp.concatenate([part if block == "g" else part[:, ::block_size] for block, part in each], -1)
+
     def init(key: Array, input_size: int) -> LSTMParams:
         key_x, key_h, key_lag, key_gates = jax.random.split(key, 4)
-        forget = initializers.bias(hidden, forget_bias)
+        forget = initializers.bias(width, forget_bias)
         biases = {
-            "i": initializers.bias(hidden, input_bias),
+            "i": initializers.bias(width, input_bias),
             "f": forget,
             "g": jnp.zeros(hidden),
-            "o": initializers.bias(hidden, output_bias),
+            "o": initializers.bias(width, output_bias),
         }
         if max_lag is not None:
-            lag = initializers.chrono(key_lag, hidden, max_lag)
+            lag = initializers.chrono(key_lag, width, max_lag)
             biases |= {"f": lag, "i": -lag}
         elif coupled:
             biases["i"] = -forget
         w_gates = None
         if full_gate_recurrence:
-            w_gates = initializers.recurrent(key_gates, k * hidden, 1, recurrent_init, recurrent_scale)
+            w_gates = initializers.recurrent(key_gates, k * width, 1, recurrent_init, recurrent_scale)
         if gates_to_input:
             key_g = jax.random.fold_in(key_gates, 1)
-            w_g = initializers.inputs(key_g, k * hidden, hidden, 1, input_init, input_scale)
+            w_g = initializers.inputs(key_g, k * width, hidden, 1, input_init, input_scale)
             w_gates = jnp.concatenate([w_gates, w_g], -1)
         return LSTMParams(
-            w_x=initializers.inputs(key_x, input_size, hidden, n, input_init, input_scale),
-            w_h=initializers.recurrent(key_h, hidden, n, recurrent_init, recurrent_scale),
+            w_x=shared(initializers.inputs(key_x, input_size, hidden, n, input_init, input_scale)),
+            w_h=shared(initializers.recurrent(key_h, hidden, n, recurrent_init, recurrent_scale)),
             b=jnp.concatenate([biases[block] for block in form.blocks]),
             w_c=jnp.zeros((k, hidden)) if peepholes else None,
             w_gates=w_gates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -24,11 +25,14 @@ class Surroundings(nn.Module):
     characters: int | None = None
     character_width: int = 0
     image: tuple[int, int, int] | None = None
+    scale: float | None = None
 
     def setup(self) -> None:
         """Flax's place for parts."""
-        self.head = nn.Dense(self.output_size)
-        self.embed = nn.Embed(self.tokens, self.embedding) if self.tokens and self.embedding else None
+        drawn = None if self.scale is None else partial(jax.random.uniform, minval=-self.scale, maxval=self.scale)
+        self.head = nn.Dense(self.output_size, **({"kernel_init": drawn} if drawn else {}))
+        begins = {"embedding_init": drawn} if drawn else {}
+        self.embed = nn.Embed(self.tokens, self.embedding, **begins) if self.tokens and self.embedding else None
         self.look = ImageEncoder(self.image, self.embedding) if self.image and self.embedding else None
         self.spell = CharacterEncoder(self.characters, self.character_width) if self.characters else None
 
@@ -66,6 +70,7 @@ def sequence_model(
     characters: int | None = None,
     character_width: int = 64,
     image: tuple[int, int, int] | None = None,
+    around_scale: float | None = None,
     strategy: str = "auto",
 ) -> Model:
     """A stack of one cell over the sequence, read by a linear layer.
@@ -92,6 +97,8 @@ def sequence_model(
             [T, B, 1 + C]; see `CharacterEncoder`. None where a token is but a number.
         character_width: width of what is made of the characters, and joined to the token's vector.
         image: rows, columns and channels, where each input is an image; see `ImageEncoder`.
+        around_scale: readout and embedding of tokens begin in U[-around_scale, around_scale], as was usual before
+            2010; None for Flax's LeCun normal.
         strategy: how the cells run over time; see `unroll`.
 
     Raises:
@@ -110,9 +117,13 @@ def sequence_model(
         raise UserError(f"embedding={embedding}, but the task's inputs are vectors; leave it out")
     if embedding is not None and embedding < 1:
         raise UserError(f"embedding={embedding}; expected at least 1")
+    if around_scale is not None and not around_scale > 0:
+        raise UserError(f"around_scale={around_scale}; expected a positive number, or nothing")
     if character_width < 1:
         raise UserError(f"character_width={character_width}; expected at least 1")
-    around = Surroundings(output_size, input_size if tokens else None, embedding, characters, character_width, image)
+    around = Surroundings(
+        output_size, input_size if tokens else None, embedding, characters, character_width, image, around_scale
+    )
     ways = 2 if bidirectional else 1
     width_in = (embedding or input_size) + (character_width if characters else 0)
 

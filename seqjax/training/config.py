@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import numpy as np
-
-from seqjax import cells, data, spec, tasks
-from seqjax.models import encoder_decoder, sequence_model
 from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
-from seqjax.types import Cell, Model, PyTree, Task, UserError
+from seqjax.types import UserError
 from seqjax.unroll import find_strategy
 
 LARGEST_SEED = 2**31
-WRITER_EMBEDDING = 128  # of a network that writes, where --embedding gives none
 
 
 class Config(NamedTuple):
@@ -29,6 +22,9 @@ class Config(NamedTuple):
     With select_on, the name of another split of the data that are measured, a run's loss and score are
     those of the evaluation at which that split's loss was least, and learning rates are compared by it:
     neither is chosen by what is measured. The parameters of that evaluation are kept beside the last.
+
+    With online every step of a sequence at which something is asked is an update, by real-time recurrent
+    learning; steps, and all that is counted in them, are batches of sequences then.
 
     Probes are made after evaluations, checkpoints between them too.
 
@@ -42,12 +38,14 @@ class Config(NamedTuple):
     first_seed: int = 0
     steps: int = 5000
     batch_size: int = 32
+    online: bool = False
     layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
     input_dropout: float = 0.0
     embedding: int | None = None
     character_width: int = 64
+    around_scale: float | None = None
     attention: str = "additive"
     teacher_forcing: str | None = None
     beam: int = 1
@@ -102,147 +100,3 @@ def check(config: Config) -> Config:
     except UserError as error:
         raise UserError(f"--{error}") from error
     return config
-
-
-def build_cell(text: str) -> Cell:
-    """The Cell a spec names; errors begin with the flag."""
-    return _named("--cell", text, lambda: spec.build(text, [cells], Cell))
-
-
-def build_task(text: str, flag: str = "--task") -> Task:
-    """The Task a spec names, synthetic or of real data; errors begin with the flag."""
-    return _named(flag, text, lambda: spec.build(text, [tasks, data], Task))
-
-
-def build_eval_task(config: Config, task: Task) -> Task:
-    """The Task that evaluation draws from: the one trained on, or --eval_task.
-
-    Raises UserError where a network for the one cannot answer the other, or is not asked the same.
-    """
-    if config.eval_task is None:
-        return task
-    other = build_task(config.eval_task, "--eval_task")
-    _require_alike(f"--eval_task={config.eval_task!r}", other, config, task)
-    return other
-
-
-def _require_alike(flag: str, other: Task, config: Config, task: Task) -> None:
-    """Raise UserError where a network for a task cannot answer the other."""
-    for what, ours, theirs in (
-        ("input size", task.input_size, other.input_size),
-        ("output size", task.output_size, other.output_size),
-        ("tokens as inputs", task.tokens, other.tokens),
-        ("readout", task.readout, other.readout),
-        ("loss", task.loss.__qualname__, other.loss.__qualname__),
-    ):
-        if ours != theirs:
-            raise UserError(
-                f"{flag}: its {what} is {theirs}, that of --task={config.task!r} is {ours}; "
-                "expected a task that differs in difficulty alone"
-            )
-    if task.coding != other.coding:
-        raise UserError(
-            f"{flag}: its symbols or units, learned from its own rows to train on, are not those of "
-            f"--task={config.task!r}; expected the same data to train on"
-        )
-
-
-def build_select_task(config: Config, eval_task: Task) -> Task | None:
-    """The task that is measured, on the split that --select_on names; None where it names none.
-
-    Raises UserError where the task has no other split, or is measured on this one, or where its data have one split,
-    of which the same rows are held out by either name.
-    """
-    if config.select_on is None:
-        return None
-    measured = spec.parse(config.eval_task or config.task)
-    if measured.arguments.get("tested_on", "test") == config.select_on:
-        raise UserError(f"--select_on={config.select_on!r} is the split that is measured; expected another")
-    chosen = spec.Spec(measured.name, measured.arguments | {"tested_on": config.select_on})
-    found = _named("--select_on", config.select_on, lambda: spec.build(str(chosen), [tasks, data], Task))
-    _require_alike(f"--select_on={config.select_on!r}", found, config, eval_task)
-    if _equal(found.examples.test, eval_task.examples.test):
-        raise UserError(
-            f"--select_on={config.select_on!r} would be the rows that are measured, as the data have no split of that "
-            "name; expected data with one"
-        )
-    return found
-
-
-def _equal(one: PyTree, other: PyTree) -> bool:
-    """Whether two sets of examples are the same; what stays on disk is not read."""
-    both = [jax.tree.leaves(each) for each in (one, other)]
-    return bool(both[0]) and len(both[0]) == len(both[1]) and all(map(np.array_equal, *both))
-
-
-def build(config: Config) -> tuple[Task, Model]:
-    """The task and the model of a Config."""
-    task, cell = build_task(config.task), build_cell(config.cell)
-    model = _writer(config, task, cell) if task.readout == "decode" else _reader(config, task, cell)
-    if config.penalty is not None:
-        _require_penalty(config, task, model)
-    return task, model
-
-
-def _require_penalty(config: Config, task: Task, model: Model) -> None:
-    if task.examples is not None and task.examples.streams:
-        reason = "is measured from a fresh state, and --task reads a text whose state is carried on"
-        raise UserError(f"--penalty={config.penalty!r} {reason}; leave it out, or read windows with carried=False")
-    penalty = make_penalty(config.penalty)
-    run = lambda key: penalty(model, model.init(key), task.sample(key, 1), task.loss)  # noqa: E731
-    _named("--penalty", config.penalty, lambda: jax.eval_shape(run, jax.random.key(0)))
-
-
-def _reader(config: Config, task: Task, cell: Cell) -> Model:
-    """The model of a task that is answered step by step, or at the end."""
-    for name in ("attention", "beam"):
-        if getattr(config, name) != Config._field_defaults[name]:
-            wants = f"--task={config.task!r} asks for nothing to be written: leave it out"
-            raise UserError(f"--{name}={getattr(config, name)} is of a network that writes; {wants}")
-    model = sequence_model(
-        cell,
-        task.input_size,
-        task.output_size,
-        layers=config.layers,
-        bidirectional=config.bidirectional,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-        readout=task.readout,
-        tokens=task.tokens,
-        embedding=config.embedding,
-        characters=task.characters,
-        character_width=config.character_width,
-        image=task.image,
-        strategy=config.strategy,
-    )
-    if config.strategy != "auto":  # not every one is for every cell
-        run = lambda key: model.apply(model.init(key), task.sample(key, 1).inputs)  # noqa: E731
-        _named("--strategy", config.strategy, lambda: jax.eval_shape(run, jax.random.key(0)))
-    return model
-
-
-def _writer(config: Config, task: Task, cell: Cell) -> Model:
-    """The model of a task whose answer is a sequence of its own: symbols, at most as many as the longest to train on
-    has, or as many vectors as are asked for."""
-    return encoder_decoder(
-        cell,
-        task.input_size,
-        task.output_size,
-        embedding=config.embedding or WRITER_EMBEDDING,
-        layers=config.layers,
-        bidirectional=config.bidirectional,
-        attention_kind=config.attention,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-        beam_width=config.beam,
-        longest=task.examples.cuts[-1] if task.tokens else 1,
-        vectors=not task.tokens,
-        strategy=config.strategy,
-    ).model
-
-
-def _named(flag: str, text: str, make: Callable[[], Any]) -> Any:
-    try:
-        return make()
-    except UserError as error:
-        raise UserError(f"{flag}={text!r}: {error}") from error

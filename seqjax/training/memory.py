@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from seqjax.training import online
 from seqjax.training.config import Config
 from seqjax.training.layout import Layout
 from seqjax.training.program import Program
@@ -21,6 +22,7 @@ ADVICE = {
     "state": "a smaller cell, or fewer seeds and learning rates",
     "batch": "shorter sequences, or a smaller --batch_size",
     "gradient": "shorter sequences, a smaller --batch_size, or --strategy=checkpointed",
+    "influence": "a smaller cell, or a smaller --batch_size",
     "evaluation": "shorter sequences, or a smaller --eval_size",
 }
 
@@ -41,9 +43,9 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     """Refuse, before anything of its size is made, what memory cannot hold.
 
     Counted are parameters, optimizer and gradients, a batch and what the gradient keeps of it (the
-    residuals of jax.vjp), and a batch of evaluation with its outputs, for the runs that a device
-    holds and works on at a time. XLA's own temporaries come on top, so that what is refused could
-    not have run; what is not refused may still be too large.
+    residuals of jax.vjp; online, the influence matrices), and a batch of evaluation with its outputs,
+    for the runs that a device holds and works on at a time. XLA's own temporaries come on top, so that
+    what is refused could not have run; what is not refused may still be too large.
 
     Raises:
         UserError: the estimate, what of it is largest, and what would make it smaller.
@@ -72,6 +74,10 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     check(state=state, batch=at_once * size(batch))
     answers = shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
     check(state=state, evaluation=at_once * (size(asked) + size(answers)))
+    if config.online:
+        reached = shapes(lambda params: online.start(model, params, config.batch_size), run.params)
+        check(state=state, batch=at_once * size(batch), influence=at_once * size(reached))
+        return
     sequence_steps = math.prod(jax.tree.leaves(batch.inputs)[0].shape[:2])
     if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
         kept = size(shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from seqjax.training import memory
-from seqjax.training.config import Config, build, build_eval_task, build_select_task, check
+from seqjax.training.building import build, build_eval_task, build_select_task
+from seqjax.training.config import Config, check
 from seqjax.training.layout import Layout, make_layout
 from seqjax.training.program import Program, make_program
 from seqjax.training.state import RunState, to_keep

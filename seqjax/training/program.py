@@ -12,6 +12,7 @@ import optax
 from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
 from seqjax.models.stack import first_carries
+from seqjax.training import online
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate as measured
 from seqjax.training.optimizer import make_optimizer, make_schedule
@@ -63,18 +64,27 @@ def make_program(
         raise UserError(f"--mesh: data={parts}, but --task={config.task!r} carries its state; expected data=1")
     if config.bidirectional and (streams or task.continuation is not None):
         raise UserError(f"--bidirectional: --task={config.task!r} asks for what comes next, and it would be read")
+    if config.online:
+        online.require(config, task, model, parts)
     optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
 
     penalty = make_penalty(config.penalty)
     divided = split_model(model, parts)
 
+    def fresh(params: PyTree) -> PyTree:
+        """What a text that is carried on begins with; nothing for sequences that begin each for itself."""
+        if not streams:
+            return ()
+        if config.online:
+            return online.start(model, params, config.batch_size)
+        return first_carries(model.layers(params), config.batch_size)
+
     def init(seed: Array, learning_rate: Array, enabled: Array) -> RunState:
         run = blank(seed, learning_rate, enabled)
         params = model.init(run.stream("init"))
-        carry = first_carries(model.layers(params), config.batch_size) if streams else ()
         chosen = () if select_task is None else {"loss": jnp.asarray(jnp.inf), "params": params}
         opt_state = optimizer(learning_rate).init(params)
-        return run.replace(params=params, opt_state=opt_state, carry=carry, chosen=chosen)
+        return run.replace(params=params, opt_state=opt_state, carry=fresh(params), chosen=chosen)
 
     forcing = make_schedule("--teacher_forcing", config.teacher_forcing)
     if forcing is not None and (task.readout != "decode" or not task.tokens):
@@ -96,14 +106,11 @@ def make_program(
         """What the next step begins with: anew where the parts of the text do."""
         if not streams:
             return ()
-        anew, fresh = (
-            begins(train, run.step, config.batch_size),
-            first_carries(model.layers(run.params), config.batch_size),
-        )
-        return jax.tree.map(lambda new, old: jnp.where(anew, new, old), fresh, run.carry)
+        anew = begins(train, run.step, config.batch_size)
+        return jax.tree.map(lambda new, old: jnp.where(anew, new, old), fresh(run.params), run.carry)
 
-    def update(run: RunState, data: PyTree) -> RunState:
-        """One step; a run whose loss or gradient is not finite keeps what it had."""
+    def at_once(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
+        """One update by the gradient of a whole batch; gives the loss and the gradient's norm too."""
         drops = config.dropout or config.input_dropout or config.teacher_forcing
         dropout_key = jax.random.fold_in(run.stream("dropout"), run.step) if drops else None
         carry = carried(run, data[0])
@@ -112,10 +119,24 @@ def make_program(
             *(task, data[0], run.stream("train"), run.step, config.batch_size, parts),
         )
         grads = mean_over_shares(grads, parts)
-        norm = optax.tree.norm(grads)
         updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
         params = optax.apply_updates(run.params, updates)
-        after = run.replace(params=params, opt_state=opt_state, step=run.step + 1, carry=carry)
+        return run.replace(params=params, opt_state=opt_state, carry=carry), value, optax.tree.norm(grads)
+
+    def step_by_step(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
+        """As `at_once`, with an update at every step of the batch."""
+        carry = carried(run, data[0])
+        rated = optimizer(run.learning_rate)
+        params, opt_state, carry, value, norm = on_batch(
+            lambda batch: online.learn(task, model, rated, run.params, run.opt_state, carry, batch),
+            *(task, data[0], run.stream("train"), run.step, config.batch_size),
+        )
+        return run.replace(params=params, opt_state=opt_state, carry=carry if streams else ()), value, norm
+
+    def update(run: RunState, data: PyTree) -> RunState:
+        """One batch; a run whose loss or gradient is not finite keeps what it had."""
+        after, value, norm = (step_by_step if config.online else at_once)(run, data)
+        after = after.replace(step=run.step + 1)
         alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(norm)
         kept = jax.tree.map(lambda new, old: jnp.where(alive & finite, new, old), after, run)
         diverged_at = jnp.where(alive & ~finite, run.step + 1, run.diverged_at)

@@ -26,7 +26,8 @@ class RunState:
     diverged_at:       [] step whose loss or gradient was not finite, or NEVER; the update was not made
     enabled:           [] False for a place of the run axis that only fills it up
     recent:            of the training since the last evaluation: `steps` [] made or tried, the sum of their
-                       losses `loss` [], and the gradient's norm at the last, `grad_norm` []
+                       losses `loss` [], and the gradient's norm at the last, `grad_norm` [] (of a batch learned
+                       online, the root mean square of its steps')
     carry:             what the model carries from one window of a text to the next; else ()
     chosen:            where a split selects, the least `loss` [] on it so far and the `params` that had it; else ()
     """

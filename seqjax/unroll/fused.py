@@ -65,6 +65,8 @@ def parts_of(cell: Cell, params: PyTree, xs: Array, carry: PyTree, nudge: PyTree
     elif isinstance(step, functools.partial) and step.func is lstm_step:
         if step.args[0].full_gate_recurrence:
             return "an LSTM with full_gate_recurrence=True sees more than x and h in its products"
+        if step.args[0].block_size > 1:
+            return f"an LSTM with block_size={step.args[0].block_size} has gates that are narrower than its state"
         parts = lstm_parts(step.args[0])
     elif isinstance(step, functools.partial) and step.func is rnn_step:
         parts = rnn_parts(step.args[0])
