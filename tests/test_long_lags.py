@@ -184,3 +184,13 @@ def test_two_sequence_as_in_the_1997_paper(form):
         off = np.tile([1.0, -1.0, 3.0, -3.0], SIZE // 4)[:, None] * bound
         assert strict.score((clean + off).astype(np.float32), batch) == score
     assert strict.criterion == f"{task.criterion}, mean error below {mean:g}"
+
+
+def test_two_sequence_says_what_the_papers_output_unit_says():
+    """With sigmoid outputs loss and score are those of σ of what is read."""
+    linear, batch = draw(SMALLER["two_sequence"])
+    sigmoid, _ = draw(SMALLER["two_sequence"][:-1] + ", outputs='sigmoid')")
+    read = np.linspace(-4, 4, SIZE, dtype=np.float32)[:, None]
+    said = 1 / (1 + np.exp(-read))
+    assert float(sigmoid.loss(read, batch)) == pytest.approx(float(linear.loss(said, batch)), rel=1e-6)
+    assert sigmoid.score(read, batch) == linear.score(said, batch) > 0

@@ -108,6 +108,11 @@ def test_a_step_that_is_not_finite_leaves_the_sequence_out():
         ({"task": "adding(length=5)"}, "--task='adding(length=5)' is not asked at every step"),
         ({"dropout": 0.5, "layers": 2}, "--online: --dropout=0.5 is of a gradient over time"),
         ({"penalty": "vanishing"}, "--online: --penalty=vanishing"),
+        ({"strategy": "truncated(window=2)"}, "--online: --strategy=truncated(window=2) is of a gradient over time"),
+        (
+            {"cell": "skip(cell='clipped(hidden=2, norm=1.0)')"},
+            "changes its gradient on the way back, and RTRL has no way back",
+        ),
         ({"cell": "lstm(hidden=512)"}, "RTRL keeps at most 50000000 numbers"),
     ],
 )

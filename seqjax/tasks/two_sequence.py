@@ -20,11 +20,20 @@ CRITERION = {
 }
 
 
+def sigmoid_error(outputs: Array, batch: Batch) -> Array:
+    """Mean over the mask of (σ(output) - target)²."""
+    return squared_error(jax.nn.sigmoid(outputs), batch)
+
+
+SAID = {"linear": (lambda outputs: outputs, squared_error), "sigmoid": (jax.nn.sigmoid, sigmoid_error)}
+
+
 def two_sequence(
     length: int = 100,
     variant: Literal["3a", "3b", "3c"] = "3a",
     informative: int = 3,
     criterion: Literal["ST1", "ST2"] = "ST1",
+    outputs: Literal["linear", "sigmoid"] = "linear",
 ) -> Task:
     """One number a step; the first N are 1 or -1 and tell the class, the others are N(0, .2) noise.
 
@@ -52,6 +61,7 @@ def two_sequence(
         variant: which of the three.
         informative: N; 1 and 3 in the paper.
         criterion: which of the paper's two.
+        outputs: 'sigmoid' for the paper's output unit, which says σ of what is read; 'linear' for that itself.
 
     Raises:
         UserError: informative below 1, or a length that is not above it.
@@ -61,6 +71,7 @@ def two_sequence(
     if length <= informative:
         raise UserError(f"length={length}; expected more than informative={informative}")
     longest = length + length // 10
+    said, loss = SAID[outputs]
 
     def sample(key: Array, batch_size: int) -> Batch:
         key_class, key_noise, key_length, key_target = jax.random.split(key, 4)
@@ -80,7 +91,7 @@ def two_sequence(
         wanted = batch.targets[..., 0]
         if variant == "3c":  # without its noise, as the first input tells it
             wanted = jnp.where(batch.inputs[0, :, 0] > 0, 0.2, 0.8)
-        error = jnp.abs(outputs[..., 0] - wanted)
+        error = jnp.abs(said(outputs)[..., 0] - wanted)
         share = masked_mean(error < MARGIN[variant], batch.mask)
         return share if criterion == "ST1" else jnp.where(masked_mean(error, batch.mask) < MEAN[variant], share, 0.0)
 
@@ -91,4 +102,4 @@ def two_sequence(
 
     words = CRITERION[variant] + (f", mean error below {MEAN[variant]:g}" if criterion == "ST2" else "")
     baseline = 0.3**2 + 0.1 if variant == "3c" else 0.25
-    return Task(sample, squared_error, score, solved, 1, 1, baseline, "last", criterion=words)
+    return Task(sample, loss, score, solved, 1, 1, baseline, "last", criterion=words)

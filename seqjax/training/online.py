@@ -34,9 +34,10 @@ def whole(model: Model) -> Cell:
 def require(config: Config, task: Task, model: Model, parts: int) -> None:
     """Raise UserError where a task or a model cannot be learned online, or where RTRL would need too much memory."""
     batch = jax.eval_shape(lambda: task.sample(jax.random.key(0), config.batch_size))
-    steps = jax.tree.leaves(batch.inputs)[0].shape[:2]
-    for name in ("bidirectional", "dropout", "input_dropout", "penalty"):
-        if getattr(config, name):
+    inputs = jax.tree.leaves(batch.inputs)[0]
+    steps = inputs.shape[:2]
+    for name in ("bidirectional", "dropout", "input_dropout", "penalty", "strategy"):
+        if getattr(config, name) != Config._field_defaults[name]:
             raise UserError(f"--online: --{name}={getattr(config, name)} is of a gradient over time; leave it out")
     if parts > 1:
         raise UserError(f"--online: the batch of a step is not cut into parts, --mesh has data={parts}; expected 1")
@@ -45,7 +46,19 @@ def require(config: Config, task: Task, model: Model, parts: int) -> None:
             f"--online: --task={config.task!r} is not asked at every step; where an answer is wanted at the end "
             "alone, an update after each sequence is the same: leave --online out, with --batch_size=1"
         )
-    jax.eval_shape(lambda key: start(model, model.init(key), config.batch_size), jax.random.key(0))
+
+    def first_step(key: Array) -> PyTree:
+        params = model.init(key)
+        begun, x = start(model, params, config.batch_size), jnp.zeros(inputs.shape[1:], inputs.dtype)
+        return begun, whole(model).step(params, whole(model).initial_carry(params, x.shape[:1]), x)
+
+    try:
+        program = jax.make_jaxpr(first_step)(jax.random.key(0))
+    except UserError as error:
+        raise UserError(f"--online, --cell={config.cell!r}: {error}") from error
+    if "custom_vjp" in str(program):  # as `clipped` is
+        words = "changes its gradient on the way back, and RTRL has no way back"
+        raise UserError(f"--online: --cell={config.cell!r} {words}; expected a cell that does not, or no --online")
 
 
 def start(model: Model, params: PyTree, batch_size: int) -> Influence:
