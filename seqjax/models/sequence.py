@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen import linear
 
 from seqjax.models.characters import CharacterEncoder
 from seqjax.models.images import ImageEncoder
@@ -30,9 +31,9 @@ class Surroundings(nn.Module):
     def setup(self) -> None:
         """Flax's place for parts."""
         drawn = None if self.scale is None else partial(jax.random.uniform, minval=-self.scale, maxval=self.scale)
-        self.head = nn.Dense(self.output_size, **({"kernel_init": drawn} if drawn else {}))
-        begins = {"embedding_init": drawn} if drawn else {}
-        self.embed = nn.Embed(self.tokens, self.embedding, **begins) if self.tokens and self.embedding else None
+        self.head = nn.Dense(self.output_size, kernel_init=drawn or linear.default_kernel_init)
+        embed = partial(nn.Embed, embedding_init=drawn or linear.default_embed_init)
+        self.embed = embed(self.tokens, self.embedding) if self.tokens and self.embedding else None
         self.look = ImageEncoder(self.image, self.embedding) if self.image and self.embedding else None
         self.spell = CharacterEncoder(self.characters, self.character_width) if self.characters else None
 
