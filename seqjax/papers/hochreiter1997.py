@@ -60,16 +60,12 @@ REBERS = (
     _reber("-wide-readout", AS + "but a readout that begins as Flax has it, four times as wide", around_scale=None),
     _reber(
         "-online",
-        AS + "with weights that change at every symbol (RTRL), as the paper's; a step's loss counts whole here, so "
-        "that the paper's .5 is .25",
+        AS + "with weights that change at every symbol (RTRL), as the paper's; our loss of a step is twice the "
+        "paper's, so that its .5 is .25",
         rates=(0.15, 0.3, 0.5),
         online=True,
     ),
-    _reber(
-        "-truncated",
-        AS + "with the paper's truncated gradient: none flows through h or the gates from one step to the one before",
-        _truncated(FOUR_CELLS),
-    ),
+    _reber("-truncated", AS + "with the paper's truncated gradient: none through h or gates", _truncated(FOUR_CELLS)),
     _reber(
         "-online-truncated",
         "as embedded-reber-online and -truncated at once: the paper's algorithm",

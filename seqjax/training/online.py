@@ -36,16 +36,16 @@ def require(config: Config, task: Task, model: Model, parts: int) -> None:
     batch = jax.eval_shape(lambda: task.sample(jax.random.key(0), config.batch_size))
     inputs = jax.tree.leaves(batch.inputs)[0]
     steps = inputs.shape[:2]
-    for name in ("bidirectional", "dropout", "input_dropout", "penalty", "strategy"):
-        if getattr(config, name) != Config._field_defaults[name]:
-            raise UserError(f"--online: --{name}={getattr(config, name)} is of a gradient over time; leave it out")
-    if parts > 1:
-        raise UserError(f"--online: the batch of a step is not cut into parts, --mesh has data={parts}; expected 1")
     if task.readout != "every" or batch.mask.shape != steps or batch.targets.shape[:2] != steps:
         raise UserError(
             f"--online: --task={config.task!r} is not asked at every step; where an answer is wanted at the end "
             "alone, an update after each sequence is the same: leave --online out, with --batch_size=1"
         )
+    for name in ("bidirectional", "dropout", "input_dropout", "penalty", "strategy"):
+        if getattr(config, name) != Config._field_defaults[name]:
+            raise UserError(f"--online: --{name}={getattr(config, name)} is of a gradient over time; leave it out")
+    if parts > 1:
+        raise UserError(f"--online: the batch of a step is not cut into parts, --mesh has data={parts}; expected 1")
 
     def first_step(key: Array) -> PyTree:
         params = model.init(key)
