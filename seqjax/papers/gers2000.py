@@ -64,8 +64,8 @@ PAPER = Paper(
             "forget-gate",
             0.18,
             KNOWN + "; .62 with a learning rate that decays by .99; that all seeds solve it here is not from the full "
-            "gradient or the softmax (the rows beside have the paper's in their place); left are the blocks of cells "
-            "and weights that change at each symbol",
+            "gradient or the softmax (the rows beside have the paper's in their place); with the paper's net and "
+            "weights that change at each symbol as well, fewer do (continual-reber-online)",
         ),
         _reber(
             "truncated",
