@@ -1,6 +1,6 @@
 """Gers, Schmidhuber & Cummins 2000: continual embedded Reber, with and without a forget gate."""
 
-from seqjax.papers.row import Paper, Row
+from seqjax.papers.row import Paper, Row, cut_off
 from seqjax.spec import Spec
 
 SETTINGS = {
@@ -38,10 +38,6 @@ SIGMOID = ", outputs='sigmoid'"
 AS = "as continual-reber-forget-gate, with "
 
 
-def _truncated(cell: str) -> str:
-    return str(Spec("scaled", {"cell": cell, "h": 0.0}))
-
-
 def _reber(
     name: str, published: float | None, known: str, cell: str = FORGETS, sigmoid: bool = False, **others: object
 ) -> Row:
@@ -53,7 +49,7 @@ def _reber(
 
 def _online(name: str, published: float | None, rate: float, known: str) -> Row:
     more = {"learning_rates": (rate,), "online": True, "around_scale": 0.2}
-    cell = str(Spec("skip", {"cell": _truncated(BLOCKS)}))
+    cell = str(Spec("skip", {"cell": cut_off(BLOCKS, "h")}))
     return _reber(f"online{name}", published, known, cell, sigmoid=True, **more)
 
 
@@ -71,7 +67,7 @@ PAPER = Paper(
             "truncated",
             0.18,
             AS + "the paper's truncated gradient: none flows through h from one step to the one before",
-            cell=_truncated(FORGETS),
+            cell=cut_off(FORGETS, "h"),
         ),
         _reber("sigmoid", 0.18, AS + "the paper's sigmoids and squared error", sigmoid=True),
         _online(

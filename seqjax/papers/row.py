@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from seqjax.spec import Spec
+
 # What a row measures, and its words in a table.
 MEASURES = {
     "sequences": "training sequences until solved",
@@ -107,6 +109,11 @@ class Row(NamedTuple):
     def task_on(self, place: str | None) -> str:
         """The task's spec, its data set being at a place."""
         return self.task.replace(f"DATA/{self.data_set}", str(place))
+
+
+def cut_off(cell: str, *paths: str) -> str:
+    """The spec of a cell with no gradient along some paths, as 'h': the truncated gradient of 1997."""
+    return str(Spec("scaled", {"cell": cell} | dict.fromkeys(paths, 0.0)))
 
 
 class Comparison(NamedTuple):
