@@ -67,6 +67,7 @@ class Row(NamedTuple):
     grade:     which of the task's grades is measured, where the measure is 'grade' or 'errors'
     shape:     of an application: what is read and what is said, as 'many-to-one'
     goal:      of an application: the number to be reached
+    fails:     whether the published number says that the task is not learned
     defaults:  of Config, for what neither `settings` nor an older record names
     """
 
@@ -83,6 +84,7 @@ class Row(NamedTuple):
     grade: str | None = None
     shape: str = ""
     goal: float | None = None
+    fails: bool = False
     defaults: Mapping[str, Any] = NOTHING
 
     @property

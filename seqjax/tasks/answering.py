@@ -34,6 +34,12 @@ def sigmoid_squared_error(outputs: Array, batch: Batch) -> Array:
     return masked_mean(jnp.sum((jax.nn.sigmoid(outputs) - wanted) ** 2, -1), batch.mask)
 
 
+def near(how: Answer, outputs: Array, batch: Batch, margin: float) -> Array:
+    """Whether every output unit is within a margin of 1 for the target and of 0 for the others, [...]."""
+    wanted = jax.nn.one_hot(batch.targets, outputs.shape[-1])
+    return jnp.all(jnp.abs(how.activity(outputs) - wanted) < margin, -1)  # NaN is not, whose maximum may be
+
+
 def _entropy(chances: np.ndarray) -> np.ndarray:
     return -np.sum(chances * np.log(np.where(chances > 0, chances, 1)), -1)
 

@@ -131,6 +131,13 @@ def legal_score(outputs: Array, batch: Batch) -> Array:
     return jnp.mean(jnp.all(right | (batch.mask == 0), 0))
 
 
+def threshold_score(outputs: Array, batch: Batch, threshold: float) -> Array:
+    """Share of the sequences in which, at every step, the legal symbols and no others have a σ above a threshold."""
+    active = jax.nn.sigmoid(outputs)
+    right = jnp.all(jnp.where(batch.targets > 0, active > threshold, active <= threshold), -1)
+    return jnp.mean(jnp.all(right | (batch.mask == 0), 0))
+
+
 def memoryless_loss(chain: Chain, count: int, how: Answer) -> float:
     """Loss of the best guess from the time step and the symbol just read, over `count` steps.
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.tasks.answering import ANSWERS, Outputs
+from seqjax.tasks.answering import ANSWERS, Outputs, near
 from seqjax.tasks.scoring import masked_mean
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
@@ -63,14 +63,11 @@ def noise_free_lag(
     margin, how = MARGIN[variant], ANSWERS[outputs]
     coin = float(how.doubt(np.full(2, 0.5)))
 
-    def right(outputs: Array, batch: Batch) -> Array:
-        wanted = jax.nn.one_hot(batch.targets, outputs.shape[-1])
-        return jnp.all(jnp.abs(how.activity(outputs) - wanted) < margin, -1)  # NaN is not, whose maximum may be
-
     def score(outputs: Array, batch: Batch) -> Array:
+        right = near(how, outputs, batch, margin)
         if variant == "2c":
-            return masked_mean(right(outputs, batch), batch.mask)
-        fine = right(outputs, batch) | (batch.mask == 0)
+            return masked_mean(right, batch.mask)
+        fine = right | (batch.mask == 0)
         return jnp.mean(jnp.all(fine if variant == "2a" else fine[-1:], 0))
 
     def solved(metrics: dict[str, Array]) -> Array:

@@ -1,0 +1,9 @@
+"""Hochreiter & Schmidhuber 1997: the long time lag tasks, by online learning, training sequences counted."""
+
+from seqjax.papers.hochreiter1997 import experiment_1, experiment_2, experiments_3_to_6
+from seqjax.papers.row import Paper
+
+PAPER = Paper(
+    "Hochreiter & Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8)",
+    experiment_1.ROWS + experiment_2.ROWS + experiments_3_to_6.ROWS,
+)
