@@ -21,8 +21,8 @@ from experiments.reproduce import run_row
 from experiments.samples import sample
 from seqjax import UserError
 from seqjax.report import applications as made
+from seqjax.report.kept import read_results
 from seqjax.report.page import document, grid, picture, write_whole
-from seqjax.report.reproduction import read_results
 from seqjax.training.prediction import restore
 from seqjax.training.record import read_json
 
@@ -56,7 +56,7 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
         if not run_row(name, row, values, command, results):
             continue
         answer = sample(*restore(rows.directory_of(name, row, values)))
-        line = made.line(row, read_results(results)[0].get((name, row.name, values.budget)))
+        line = made.line(row, read_results(results)[0].get((name, row.name, rows.budget_of(row, values))))
         parts += [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
         parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []
         parts += [picture(figure) for figure in answer.figures]

@@ -33,7 +33,7 @@ CONFIG_FLAGS = {
     "batch_size": (flags.DEFINE_integer, "sequences in a batch"),
     "online": (flags.DEFINE_boolean, BESIDE + "an update at every step of the sequences, by RTRL"),
     "layers": (flags.DEFINE_integer, "depth of the stack"),
-    "around_scale": (flags.DEFINE_float, BESIDE + "readout and embedding begin within ± this"),
+    "around_scale": (flags.DEFINE_float, BESIDE + "readout and embedding of tokens within ± this"),
     "bidirectional": (flags.DEFINE_boolean, "read each sequence both ways"),
     "dropout": (flags.DEFINE_float, "share of outputs dropped between layers"),
     "input_dropout": (flags.DEFINE_float, BESIDE + "of the first's inputs"),

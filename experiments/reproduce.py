@@ -21,9 +21,10 @@ from experiments.row_costs import show_list
 from seqjax import UserError
 from seqjax.papers.row import DATA_SETS, Paper, Row
 from seqjax.report import load, write_report
+from seqjax.report.kept import read_results, result
 from seqjax.report.page import write_whole
 from seqjax.report.ratios import ratios
-from seqjax.report.reproduction import read_results, render, result
+from seqjax.report.reproduction import render
 from seqjax.report.verdicts import interval, judged, published
 from seqjax.training import prepare, train
 from seqjax.training.lock import hold
@@ -69,14 +70,18 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
 
 
 def _write_page(page: Path, known: dict[str, Paper], results: Path) -> None:
-    """RESULTS.md, and its picture beside the results."""
+    """RESULTS.md, and its picture beside the results; names the records that are left out."""
     try:
-        figure = ratios(known, read_results(results)[0])
+        kept, bad = read_results(results)
+        figure = ratios(known, kept)
+        results.mkdir(parents=True, exist_ok=True)
         if figure is not None:
             write_whole(results / f"{figure.name}.png", figure.png)
         write_whole(page, render(known, results).encode())
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
+    for line in bad:
+        print(line, file=sys.stderr)
     print(f"results: {page}")
 
 
@@ -115,8 +120,10 @@ def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command:
 
 def _tell_others(known: dict[str, Paper], names: set[str], values: flags.FlagValues) -> None:
     """The rows of these papers that can be run without the data that are not at hand."""
-    others = [row.name for name in sorted(names) for row in known[name].rows if rows.missing(row, values) is None]
-    print(f"rows of {', '.join(sorted(names))} that run without: {', '.join(others) or 'none'}", file=sys.stderr)
+    there = {name: [row.name for row in paper.rows if not rows.missing(row, values)] for name, paper in known.items()}
+    others = ", ".join(row for name in sorted(names) for row in there[name])
+    others = others or f"none; papers that have some: {', '.join(name for name, each in there.items() if each)}"
+    print(f"rows of {', '.join(sorted(names))} that run without: {others}", file=sys.stderr)
 
 
 def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results: Path) -> bool:
@@ -130,8 +137,8 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
         remedy = f"--data_set={row.data_set}=PLACE names another folder, or what it is called on the hub"
         print(f"{name}/{row.name}: {why}; {remedy}; what it is: {DATA_SETS[row.data_set]}", file=sys.stderr)
         return False
-    config = rows.config_asked(row, values)
-    directory, kept = rows.directory_of(name, row, values), results / name / f"{row.name}.{values.budget}.json"
+    config, budget = rows.config_asked(row, values), rows.budget_of(row, values)
+    directory, kept = rows.directory_of(name, row, values), results / name / f"{row.name}.{budget}.json"
     if kept.exists():
         _require_no_loss(kept, values.seeds)
     prepared = prepare(config, values.mesh)
@@ -149,10 +156,10 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
             raise Preempted(f"{name}/{row.name} {stopped}; go on with: {command}") from stopped
     (record,) = load(directory)
     grades = [] if row.grade is None else [_grades(directory, number) for number in range(len(config.runs))]
-    found = result(row, name, values.budget, record, command, grades, prepared.eval_task.peers)
+    found = result(row, name, budget, record, command, grades, prepared.eval_task.peers)
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_json(kept, found)
-    value, words = judged(row, values.budget, found)
+    value, words = judged(row, budget, found)
     told = f"published {published(row)}, measured {interval(row, value)}: {words}"
     print(f"{name}/{row.name}: {told}; its pictures: {write_report(directory)}")
     return True

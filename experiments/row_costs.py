@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.progress import progress_bar
-from experiments.rows import config_asked, missing
+from experiments.rows import budget_of, config_asked, missing
 from seqjax import UserError
 from seqjax.papers.row import BUDGETS, Row
-from seqjax.report.reproduction import read_results
+from seqjax.report.kept import read_results
 from seqjax.report.verdicts import published
 from seqjax.training import Config, prepare
 
@@ -52,8 +52,8 @@ def _cost(row: Row, values: flags.FlagValues, kept: dict[str, dict[str, Any]], r
         for budget, each in kept.items()
         if each["wall_seconds"] and each["environment"]["device"]["kind"] == jax.devices()[0].device_kind
     }
-    if values.budget in here:
-        return f"took {_words(here[values.budget]['wall_seconds'])}"
+    if (budget := budget_of(row, values)) in here:
+        return f"took {_words(here[budget]['wall_seconds'])}"
     try:
         config = config_asked(row, values)
         decisive = [each for budget, each in here.items() if budget != BUDGETS[0]]  # smoke is compilation, mostly

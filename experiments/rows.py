@@ -76,9 +76,14 @@ def place_of(row: Row, values: flags.FlagValues) -> str | None:
     return row.data_set and own.get(row.data_set, f"{values.data}/{row.data_set}")
 
 
+def budget_of(row: Row, values: flags.FlagValues) -> str:
+    """The budget by the flags; of a row that fits two cores whole, 'cpu' is 'full'."""
+    return "full" if values.budget == "cpu" and not row.cpu else values.budget
+
+
 def config_asked(row: Row, values: flags.FlagValues) -> Config:
     """The Config of a row by the flags: --budget, --seeds, and where the data are."""
-    return config_of(row, values.budget, place_of(row, values), values.seeds)
+    return config_of(row, budget_of(row, values), place_of(row, values), values.seeds)
 
 
 def several_runs(values: flags.FlagValues, paper: str | None) -> bool:
@@ -98,4 +103,4 @@ def missing(row: Row, values: flags.FlagValues) -> str | None:
 
 def directory_of(name: str, row: Row, values: flags.FlagValues) -> Path:
     """The run directory of a row at a budget."""
-    return Path(values.workdir) / name / f"{row.name}-{values.budget}"
+    return Path(values.workdir) / name / f"{row.name}-{budget_of(row, values)}"

@@ -64,6 +64,7 @@ BAD = [
     ("--learning_rates=fast", "--learning_rates=fast; expected numbers"),
     ("--lerning_rates=1", "lerning_rates"),
     ("--optimizer=adm", "did you mean 'adam'"),
+    ("--optimizer=noisy_sgd", "--optimizer='noisy_sgd': not in optax"),
     ("--optimizer=lbfgs", "--optimizer='lbfgs()': "),
     ("--optimizer=adam(mu_dtype='foo')", "data type 'foo' not understood"),
     ("--schedule=cosine_decay_schedule(decay_steps=0)", "requires positive decay_steps, got decay_steps=0"),

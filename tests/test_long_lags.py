@@ -4,10 +4,12 @@ import itertools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawing import NOISY, SIZE, SMALLER, draw
 
+from seqjax import Batch
 from seqjax.tasks.parity import parity
 from seqjax.tasks.temporal_order import BEGIN, END, X, Y, temporal_order
 
@@ -47,6 +49,18 @@ def test_every_class_is_as_frequent(form, classes):
     _, batch = draw(form)
     share = np.bincount(batch.targets, minlength=classes) / SIZE
     assert (abs(share - 1 / classes) < 5 * (1 / classes * (1 - 1 / classes) / SIZE) ** 0.5).all()
+
+
+def test_temporal_order_of_sigmoids_is_right_within_the_papers_error():
+    """Every output within .3; of a softmax the most active one, which the same numbers say."""
+    sigmoid, softmax = (temporal_order(outputs=outputs) for outputs in ("sigmoid", "softmax"))
+    batch = Batch(jnp.zeros((1, 4)), jnp.array([0, 0, 1, 1]), jnp.ones(4))
+    active = jnp.array([[0.71, 0.29, 0, 0], [0.71, 0.31, 0, 0], [0.1, 0.69, 0, 0], [0.2, 0.9, 0.2, jnp.nan]])
+    outputs = jnp.log(active) - jnp.log1p(-active)
+    assert sigmoid.score(outputs, batch) == 0.25
+    three = jax.tree.map(lambda leaf: leaf[:3], (outputs, batch._replace(inputs=batch.targets)))
+    assert softmax.score(*three) == 1
+    assert "every output's error below .3" in sigmoid.criterion and "classified right" in softmax.criterion
 
 
 def test_temporal_order_is_solved_at_its_threshold():

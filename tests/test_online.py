@@ -11,10 +11,12 @@ from contract import noise, shaped
 from small_runs import SMALL, once, run_all, stopped_and_gone_on_with
 
 from seqjax import Batch, Cell, UserError, cells, spec
+from seqjax.data.streamed import count_of
 from seqjax.models import sequence_model
 from seqjax.tasks.embedded_reber import embedded_reber
 from seqjax.training import memory, prepare, train
 from seqjax.training.online import learn
+from seqjax.training.stream import on_batch
 
 TASK = embedded_reber(outputs="sigmoid")
 READ = np.array([[0, 1], [3, 2], [6, 6], [1, 4], [5, 0]])  # [T, B] symbols
@@ -78,6 +80,17 @@ def test_updates_are_those_of_the_definition(form, mask, lengths, optimizer, flo
     close((found[0], found[3], found[4]), (wanted, value, norm))
 
 
+def test_behind_its_end_a_sequence_stands_still(float64):
+    """Where it stood, and what moved it there, as after its last step."""
+    mask = [[1, 1], [1, 1], [1, 0], [1, 0], [1, 0]]
+    model, params, batch = begin("rnn(hidden=3)", mask, jnp.array([5, 2]))
+    optimizer = optax.sgd(0.5)
+    shorter = jax.tree.map(lambda leaf: leaf[:2], batch._replace(lengths=None))
+    ended, at_two = (learn(TASK, model, optimizer, params, optimizer.init(params), (), b)[2] for b in (batch, shorter))
+    close(*(jax.tree.map(lambda leaf: leaf[1], each) for each in (ended, at_two)))
+    assert not np.allclose(ended.state[0], at_two.state[0])
+
+
 def test_a_text_in_two_windows_is_the_text(float64):
     """What is carried on is the state and what moved it there."""
     model, params, batch = begin()
@@ -87,6 +100,34 @@ def test_a_text_in_two_windows_is_the_text(float64):
     begun = learn(TASK, model, optimizer, params, optimizer.init(params), (), first)
     ended = learn(TASK, model, optimizer, *begun[:3], second)
     close(ended[:3], whole[:3])
+
+
+def test_a_text_is_carried_from_batch_to_batch():
+    """Two batches of the program are one sequence of both; where the text begins anew, nothing is carried."""
+    config = ONLINE._replace(task="continual_reber(length=5, carried=2000)", learning_rates=(0.3,), batch_size=1)
+    prepared = prepare(config)
+    task, model, program = prepared.task, prepared.model, prepared.program
+    run = program.init(jnp.int32(0), jnp.float32(0.3), jnp.bool_(True))
+    train, optimizer = program.data[0], optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.sgd(0.3))
+    batches = [on_batch(lambda b: b, task, train, run.stream("train"), number, 1) for number in (0, 1)]
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
+    whole = learn(task, model, optimizer, run.params, optimizer.init(run.params), (), joined)
+    close_enough = lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-6)  # noqa: E731
+    jax.tree.map(close_enough, program.train(run, 2, program.data).params, whole[0])
+    again = run.replace(step=jnp.int32(count_of(train)), carry=whole[2])  # the text is read: its first batch follows
+    once_more, first = (program.train(each, 1, program.data).params for each in (again, run))
+    jax.tree.map(np.testing.assert_array_equal, once_more, first)
+
+
+def test_a_schedule_is_told_the_batch():
+    """And not how many steps the batches before it had."""
+    config = ONLINE._replace(seeds=1, learning_rates=(0.3,), batch_size=1)
+    still = config._replace(schedule="piecewise_constant_schedule(boundaries_and_scales={2: 0.0})")
+    runs = [prepare(each).program for each in (config, still)]
+    begun = runs[0].init(jnp.int32(0), jnp.float32(0.3), jnp.bool_(True))
+    two, three = (runs[1].train(begun, steps, runs[1].data).params for steps in (2, 3))
+    jax.tree.map(np.testing.assert_array_equal, two, runs[0].train(begun, 2, runs[0].data).params)
+    jax.tree.map(np.testing.assert_array_equal, three, two)
 
 
 @pytest.mark.parametrize("task", ["embedded_reber", "continual_reber(length=5, carried=2000)"])
@@ -105,10 +146,11 @@ def test_a_step_that_is_not_finite_leaves_the_sequence_out():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"task": "adding(length=5)"}, "--task='adding(length=5)' is not asked at every step"),
+        ({"task": "adding(length=5)"}, "not asked at every step; an update after each sequence is the same"),
         ({"dropout": 0.5, "layers": 2}, "--online: --dropout=0.5 is of a gradient over time"),
         ({"penalty": "vanishing"}, "--online: --penalty=vanishing"),
-        ({"strategy": "truncated(window=2)"}, "--online: --strategy=truncated(window=2) is of a gradient over time"),
+        ({"bidirectional": True}, "--online: --bidirectional reads what is still to come"),
+        ({"strategy": "truncated(window=2)"}, "--online: --strategy=truncated(window=2) is of a gradient back in time"),
         (
             {"cell": "skip(cell='clipped(hidden=2, norm=1.0)')"},
             "changes its gradient on the way back, and RTRL has no way back",
@@ -135,10 +177,14 @@ def test_a_text_is_gone_on_with_bit_for_bit(tmp_path):
 
 
 def test_what_memory_must_hold_does_not_grow_with_the_length(monkeypatch):
-    """The gradient forwards in time is as large for 49 steps as for one; its matrices are counted."""
+    """The gradient forwards in time is as large for many steps as for few; its matrices are counted, and the probe."""
     monkeypatch.setattr(memory, "at_hand", lambda: 3_000_000)
-    wide = ONLINE._replace(cell="lstm(hidden=24)", seeds=1, learning_rates=(0.1,), eval_size=1)
-    prepare(wide)
+    wide = ONLINE._replace(cell="lstm(hidden=24)", seeds=1, learning_rates=(0.1,), eval_size=1, probe_size=1)
+    for length in (5, 500):
+        prepare(wide._replace(task=f"continual_reber(length={length})"))
+    with pytest.raises(UserError, match=r"probe .* MB.* expected .* smaller --probe_size, or --strategy=checkpointed"):
+        prepare(wide._replace(task="continual_reber(length=500)", probe_size=32))
+    prepare(wide._replace(strategy="checkpointed"))
     monkeypatch.setattr(memory, "at_hand", lambda: 1_000_000)
     with pytest.raises(UserError, match=r"influence .* MB.* expected a smaller cell, or a smaller --batch_size"):
         prepare(wide)

@@ -113,7 +113,7 @@ def test_no_steps_at_all():
 
 
 REFUSED = {
-    "needs an NVIDIA GPU, and this is a cpu; strategy='fused' runs here": (LSTM, "pallas"),
+    "needs an NVIDIA GPU, and this is a cpu; strategy='auto' runs here": (LSTM, "pallas"),
     "takes this package's lstm alone, not 'gru_step'": (gru(H), INTERPRETED),
     "takes the standard LSTM alone, not peepholes=True": (lstm(H, peepholes=True), INTERPRETED),
     "hidden=65 in float32 is 256 KiB of recurrent weights, and a multiprocessor keeps 128": (lstm(65), INTERPRETED),

@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawing import SIZE, SMALLER, draw
@@ -136,6 +137,23 @@ def test_a_stream_that_is_carried_is_one_walk_in_windows():
     np.testing.assert_array_equal(longer.train.said, task.examples.train.said)
     for given in ({"carried": 1117, "tested": 10}, {"carried": 1117, "tested": 10**7}, {"tested": 21}):
         with pytest.raises(UserError, match=f"tested={given['tested']}; expected 0, or beside carried more than 2"):
+            continual_reber(5, **given)
+
+
+def test_a_threshold_asks_for_the_legal_symbols_and_no_others():
+    """Above .49 by their sigmoids, at every step that counts; without one the most active are asked for."""
+    task, ranked = (continual_reber(5, outputs="sigmoid", threshold=each) for each in (0.49, 0.0))
+    batch = task.sample(jax.random.key(0), 4)
+    active = np.where(batch.targets > 0, 0.5, 0.4)
+    active[2, 1] = np.where(batch.targets[2, 1] > 0, 0.48, 0.4)  # told apart, below the threshold
+    active[3, 2] = np.where(batch.targets[3, 2] > 0, 0.9, 0.6)  # and above it
+    outputs = jnp.asarray(np.log(active / (1 - active)))
+    assert (task.score(outputs, batch), ranked.score(outputs, batch)) == (0.5, 1.0)
+    assert task.score(outputs, batch._replace(mask=batch.mask.at[2, 1].set(0))) == 0.75
+    assert task.score(outputs.at[0, 0].set(jnp.nan), batch) == 0.25
+    assert "above 0.49, and no other" in task.criterion and "most active" in ranked.criterion
+    for given in ({"threshold": 0.49}, {"threshold": 1.0, "outputs": "sigmoid"}, {"threshold": -0.1}):
+        with pytest.raises(UserError, match=f"threshold={given['threshold']:g}; expected 0, or beside outputs='sigm"):
             continual_reber(5, **given)
 
 

@@ -11,6 +11,8 @@ from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce, row_costs, rows
 from seqjax.papers.row import BUDGETS, DATA_SETS, MEASURES, SOURCES, Paper
+from seqjax.report.kept import read_results
+from seqjax.report.medians import at_best, measured
 from seqjax.report.reproduction import render
 from seqjax.report.tables import short
 from seqjax.spec import Spec, parse
@@ -53,12 +55,14 @@ def test_a_list_says_how_long_a_row_took_or_may_take(tmp_path, capsys):
     """Recorded on this kind of device; on another, and without a record, estimated."""
     kept = ROOT / "results" / "papers" / "hochreiter1997" / "temporal-order-6a.full.json"
     found = json.loads(kept.read_text()) | {"wall_seconds": 7300}
-    (tmp_path / "papers" / "p").mkdir(parents=True)
+    (tmp_path / "papers" / "hochreiter1997").mkdir(parents=True)
     flags = ["--paper=hochreiter1997", "--rows=temporal-order-6?", "--budget=full", f"--results={tmp_path}", "--list"]
-    for kind, says in ((found["environment"]["device"]["kind"], "took 2.0 h"), ("abacus", "about")):
+    here = found["environment"]["device"]["kind"]
+    assert reproduce.main([*flags, "--budget=cpu"]) == 0 and "about" in capsys.readouterr().out
+    for kind, says, budget in ((here, "took 2.0 h", "full"), (here, "took 2.0 h", "cpu"), ("abacus", "about", "full")):
         found["environment"]["device"]["kind"] = kind
-        (tmp_path / "papers" / "p" / "r.json").write_text(json.dumps(found))
-        assert reproduce.main(flags) == 0
+        (tmp_path / "papers" / "hochreiter1997" / kept.name).write_text(json.dumps(found))
+        assert reproduce.main([*flags, f"--budget={budget}"]) == 0  # a row that fits two cores whole has one record
         first, second = (line for line in capsys.readouterr().out.splitlines() if "temporal-order" in line)
         assert says in first and "full" in first and "about" in second
 
@@ -66,7 +70,7 @@ def test_a_list_says_how_long_a_row_took_or_may_take(tmp_path, capsys):
 def test_a_row_may_take_as_long_as_another_budget_did_a_step(monkeypatch):
     """By the largest that was run; a smoke run is compilation, mostly, and tells nothing."""
     monkeypatch.setattr(row_costs, "estimate", lambda *_: 7 * 60.0)
-    row = next(row for name, row in ROWS if (name, row.name) == ("hochreiter1997", "temporal-order-6a"))
+    row = next(row for name, row in ROWS if (name, row.name) == ("bai2018", "jsb-rnn"))
     rows.define_data_sets(flag_values := flags.FlagValues())
     flags.DEFINE_string("budget", "cpu", "", flag_values=flag_values)
     flags.DEFINE_string("mesh", "auto", "", flag_values=flag_values)
@@ -217,7 +221,8 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     found = KNOWN["hochreiter1997"].rows
     original = next(each for each in found if each.name == kept["row"])
     penn = KNOWN["zaremba2014"].rows[0]
-    numbers = {"same": 17_000, "slow": 31_390, "fast": 10, "none": None, "other": 31_390, "tried": 31_390}
+    here = measured(original, at_best(kept), 1).value
+    numbers = {"same": here, "slow": 3 * here, "fast": 10, "none": None, "other": here, "tried": here}
     zoo = [original._replace(name=name, published=number) for name, number in numbers.items()]
     zoo[4] = zoo[4]._replace(cell="gru")
     zoo[2] = zoo[2]._replace(settings=zoo[2].settings | {"seeds": 20})
@@ -231,11 +236,55 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     page = render(papers, tmp_path / "papers").splitlines()
     of_p, of_q, of_all = (next(line for line in page if line.startswith(f"| `{name}`")) for name in ("p", "q", "all"))
     assert [of_p, of_q, of_all] == [
-        "| `p` | 7 | 1 | 1 | 1 (1 cut) | 1 | 1 | 2 | - |",
+        "| `p` | 7 | 1 | 1 | - | 2 (1 cut) | 1 | 2 | - |",
         "| `q` | 1 | - | - | - | - | - | - | 1 |",
-        "| `all` | 8 | 1 | 1 | 1 (1 cut) | 1 | 1 | 2 | 1 |",
+        "| `all` | 8 | 1 | 1 | - | 2 (1 cut) | 1 | 2 | 1 |",
     ]
     assert any(line.startswith(f"| `{penn.name}` | -") and "data not at hand" in line for line in page)
+
+
+def _changed(content, **runs):
+    """A record of which every run is said to be otherwise."""
+    return content | {"runs": [run | runs for run in content["runs"]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda c: c | {"row": "temporal-order-6b"},
+            "it is hochreiter1997/temporal-order-6b.full.json by",
+        ),
+        (lambda c: c | {"budget": "fulll"}, "'fulll' is no budget"),
+        (lambda c: _changed(c, solved_at=-5), "-5 in the place of a number from 0 on"),
+        (lambda c: _changed(c, solved_at=True), "True in the place of a number from 0 on"),
+        (lambda c: _changed(c, solved_at=math.nan), "nan in the place of a number from 0 on"),
+        (lambda c: _changed(c, status="lost"), "a run that is 'lost' and was solved at"),
+        (lambda c: c | {"wall_seconds": math.nan}, "nan in the place of a number from 0 on"),
+        (lambda c: c | {"config": c["config"] | {"seeds": -1}}, "-1 in the place of a number from 0 on"),
+    ],
+)
+def test_a_record_that_cannot_be_is_named_and_left_alone(change, says, tmp_path, capsys):
+    kept = ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json"
+    path = tmp_path / "results/papers/hochreiter1997" / kept.name
+    path.parent.mkdir(parents=True)
+    path.write_text(content := json.dumps(change(json.loads(kept.read_text()))))
+    assert reproduce.main([f"--results={tmp_path / 'results'}", "--render"]) == 0
+    err, page = capsys.readouterr().err, (tmp_path / "RESULTS.md").read_text()
+    assert f"hochreiter1997/{kept.name} cannot be read" in err and says in err and says in page
+    assert path.read_text() == content and "| `temporal-order-6a` | - |" in page
+
+
+def test_a_record_in_another_place_does_not_stand_for_a_row(tmp_path):
+    """A copy beside it, in another paper's folder or above: each is named, and the row's own counts."""
+    kept = ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json"
+    places = ["hochreiter1997/temporal-order-6a.full.json", "hochreiter1997/copy.json", "zzz/x.json", "stray.json"]
+    for place in places:
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(kept.read_text())
+    found, bad = read_results(tmp_path)
+    assert list(found) == [("hochreiter1997", "temporal-order-6a", "full")]
+    assert sorted(line.split()[0] for line in bad) == sorted(places[1:])
 
 
 def test_results_are_what_the_records_say():

@@ -90,9 +90,33 @@ def test_a_share_of_seeds_has_wilsons_interval():
     ],
 )
 def test_the_verdict(given, found, budget, words):
+    """With a smaller budget, what is worse decides nothing."""
     assert verdict(given, found, budget) == words
-    said = words.startswith(("reproduced", "better")) or words == "not reproduced"
-    assert verdict(given, found, budget, cut=True) == words + " (with a smaller budget)" * said
+    cut = {
+        "reproduced": "reproduced (with a smaller budget)",
+        "better": "better (with a smaller budget)",
+        "not reproduced": "unclear: worse (with a smaller budget)",
+        "not reproduced: no finite value": "unclear: no finite value (with a smaller budget)",
+    }
+    assert verdict(given, found, budget, cut=True) == cut.get(words, words)
+
+
+@pytest.mark.parametrize(
+    ("measure", "found", "words", "cut"),
+    [
+        ("loss", Measured(0.9, 0.8, 0.95), "not reproduced", "not reproduced"),
+        ("loss", Measured(1.0, 0.9, 1.1), "reproduced", "unclear: not learned (with a smaller budget)"),
+        ("loss", Measured(1.5, 1.4, 1.6), "reproduced", "unclear: not learned (with a smaller budget)"),
+        ("score", Measured(1.5, 1.4, 1.6), "not reproduced", "not reproduced"),
+    ],
+)
+def test_the_verdict_on_what_a_paper_says_is_not_learned(measure, found, words, cut):
+    """Whoever learns it, with however little, refutes it; who stops early does not confirm it."""
+    given = row(measure)._replace(fails=True)
+    assert (verdict(given, found, "full"), verdict(given, found, "full", cut=True)) == (words, cut)
+    failed = row("solved", published=0.0)._replace(fails=True)
+    none, some = (measured(failed, [run(solved_at=1)] * n + [run()] * (20 - n), 1) for n in (0, 6))
+    assert (verdict(failed, none, "full"), verdict(failed, some, "full")) == ("reproduced", "not reproduced")
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def lstm_step(form: LSTMForm, params: LSTMParams, carry: LSTMCarry, x: Array) ->
     def gate(name: str, state: Array) -> Array:
         a = blocks[name]
         if form.peepholes:
-            a += jnp.sum((params.w_c[form.gates.index(name)] * state).reshape(*a.shape, form.block_size), -1)
+            seen = params.w_c[form.gates.index(name)] * state
+            a += jnp.sum(seen.reshape(*seen.shape[:-1], -1, form.block_size), -1)
         return tap(GATES[name], jnp.repeat(jax.nn.sigmoid(a), form.block_size, -1))
 
     opened = {name: gate(name, c) for name in form.gates if name != "o"}

@@ -41,7 +41,7 @@ def rtrl_start(cell: Cell, params: PyTree, batch_size: int) -> Influence:
     if batch_size * n * count > LIMIT:
         raise UserError(
             f"{batch_size} sequences x {n} numbers in the carry x {count} parameters; RTRL keeps at most {LIMIT} "
-            "numbers: take fewer sequences or units, or backpropagation (jax.grad through unroll), which is as exact"
+            "numbers: take fewer sequences or units, or backpropagation"
         )
     theta, restore = ravel_pytree(params)
     start = lambda theta: flat(cell.initial_carry(restore(theta), (batch_size,)), 1)  # noqa: E731

@@ -16,6 +16,8 @@ from seqjax.models.stack import Stack, ends, init_stack, run_stack, stack_of
 from seqjax.types import Array, Cell, Model, PyTree, UserError
 from seqjax.unroll import find_strategy
 
+LARGEST_SCALE = 1e6  # of weights drawn from ± so much
+
 
 class Surroundings(nn.Module):
     """The Flax parts of a model: what embeds its tokens or looks at its images, and what reads its last layer."""
@@ -118,8 +120,8 @@ def sequence_model(
         raise UserError(f"embedding={embedding}, but the task's inputs are vectors; leave it out")
     if embedding is not None and embedding < 1:
         raise UserError(f"embedding={embedding}; expected at least 1")
-    if around_scale is not None and not around_scale > 0:
-        raise UserError(f"around_scale={around_scale}; expected a positive number, or nothing")
+    if around_scale is not None and not 0 < around_scale <= LARGEST_SCALE:
+        raise UserError(f"around_scale={around_scale}; expected a positive number up to {LARGEST_SCALE:g}, or nothing")
     if character_width < 1:
         raise UserError(f"character_width={character_width}; expected at least 1")
     around = Surroundings(

@@ -20,12 +20,11 @@ def output_width(cell: Cell, params: PyTree, width_in: int) -> int:
 
 def init_stack(keys: list[Array], cell: Cell, width_in: int, ways: int) -> tuple[dict[str, PyTree], int]:
     """Parameters by layer, one of `ways` directions for each key, and the width of the last layer's outputs."""
-    width = output_width(cell, cell.init(keys[0], width_in), width_in)
-    params = {}
+    size, params = width_in, {}
     for layer in range(len(keys) // ways):
-        size = width_in if layer == 0 else ways * width
-        params[f"layer_{layer}"] = tuple(cell.init(keys[layer * ways + way], size) for way in range(ways))
-    return params, ways * width
+        made = tuple(cell.init(keys[layer * ways + way], size) for way in range(ways))
+        params[f"layer_{layer}"], size = made, ways * output_width(cell, made[0], size)
+    return params, size
 
 
 def stack_of(cell: Cell, params: PyTree) -> Stack:

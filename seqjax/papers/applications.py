@@ -85,7 +85,9 @@ ROWS = (
         0.955,
         "M",
         _with(2400, bidirectional=True, embedding=64, input_dropout=0.3, eval_size=64, eval_every=400),
-        known="published: bidirectional LSTM taggers, 95 to 96 %, most with pretrained vectors; " + EPOCHS,
+        tolerance=0.005,
+        known="published: bidirectional LSTM taggers, 95 to 96 %, most with pretrained vectors: the middle, within .5 "
+        "per cent; " + EPOCHS,
         shape="many-to-many, bidirectional, characters and words",
         goal=0.93,
     ),
@@ -97,8 +99,7 @@ ROWS = (
         0.4078,
         "L",
         _with(3600, bidirectional=True, embedding=64, input_dropout=0.5, eval_size=64, eval_every=400),
-        known="published: SpinningBytes of the shared task, with pretrained vectors; from 1,200 steps to 3,600 the "
-        "loss of the validation split rises and its F1 with it, as more is named; " + EPOCHS,
+        known="published: SpinningBytes of the shared task, with pretrained vectors; " + EPOCHS,
         grade="entity F1",
         shape="many-to-many, bidirectional, characters and words",
     ),
@@ -112,14 +113,15 @@ ROWS = (
             "M",
             _with(3000, attention=attention, bidirectional=True, embedding=128, input_dropout=0.3, dropout=0.0)
             | {"batch_size": 64, "eval_every": 500, "eval_size": 64, "seeds": 1},
+            tolerance=0.07,
             known="BLEU of the tokens as they stand, greedily decoded; published text-only networks with attention "
-            "reach 33 to 38, depending on the tokens",
+            "reach 33 to 38, depending on the tokens: the middle, within 7 %",
             grade="BLEU",
             shape="encoder-decoder",
             goal=goal,
         )
         for name, attention, number, goal in (
-            ("translation", "additive", 33.0, 22.0),
+            ("translation", "additive", 35.5, 22.0),
             ("translation-without-attention", "none", None, None),
         )
     ),
@@ -187,8 +189,8 @@ ROWS = (
         "L",
         _with(6000, batch_size=8, eval_size=10, learning_rates=(3e-3,), eval_every=1000, schedule=_falling(6000))
         | {"clip_norm": 0.4, "input_dropout": 0.1},
-        known="published: the LSTM of Bai et al. 2018; rate and steps were found by trials on the validation split, on "
-        "which stretches of 100 or 300 steps, each read from a fresh state, were far from the published number",
+        known="published: the LSTM of Bai et al. 2018; rate and steps were found by trials on the validation split; "
+        "ours is narrower, and its last evaluation counts",
         shape="many-to-many, one-to-many",
         goal=3.5,
     ),

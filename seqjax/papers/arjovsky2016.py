@@ -32,6 +32,7 @@ def _rows(
         Row(
             *(f"{name}-{short}", cell, task, "loss", numbers.get(short), "M", settings(numbers.get(short)), cpu),
             known=f"{known}; {KNOWN}",
+            fails=short in numbers,
         )
         for short, cell in cells.items()
     )

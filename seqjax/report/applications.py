@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from seqjax.papers.row import Paper, Row
+from seqjax.report.kept import read_results
 from seqjax.report.medians import at_best, measured
-from seqjax.report.reproduction import read_results
 from seqjax.report.tables import short
 from seqjax.report.verdicts import decisive, interval, outdated, published
 

@@ -2,116 +2,44 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.papers.row import BUDGETS, NOT_PASSED_ON, NOTHING, SOURCES, Paper, Row
+from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, SOURCES, TOLERANCES, Paper, Row
 from seqjax.report.comparisons import COMPARED, comparison_lines
+from seqjax.report.kept import read_results
 from seqjax.report.medians import at_best, coverage
 from seqjax.report.ratios import EXPLANATION, TITLE
-from seqjax.report.records import MALFORMED, Record, Run
-from seqjax.report.tables import best_rate, spread
-from seqjax.report.verdicts import SMALLER, decisive, fewer, interval, judged, published
-
-
-def result(
-    row: Row,
-    paper: str,
-    budget: str,
-    record: Record,
-    command: str,
-    grades: Sequence[Mapping[str, float]] = (),
-    peers: Mapping[str, float] = NOTHING,
-) -> dict[str, Any]:
-    """What is kept of a run, as JSON: its settings, every run's end and grades, device, versions, wall time.
-
-    `earlier` tells of a run that went on beyond its end how many steps it had before, and by which commit.
-
-    peers: the task's own, simple predictors on the same rows
-    """
-
-    def ended(run: Run, graded: Mapping[str, float]) -> dict[str, Any]:
-        fields = ("seed", "learning_rate", "status", "steps", "solved_at", "diverged_at", "loss", "score")
-        fields += () if run.selected_at is None else ("selection_loss", "selected_at")
-        return {name: getattr(run, name) for name in fields} | ({"grades": dict(graded)} if graded else {})
-
-    before = [
-        {"steps": each["config"]["steps"], "commit": each["environment"]["commit"]}
-        for each in record.config.get("earlier", [])
-    ]
-    return {
-        "paper": paper,
-        "row": row.name,
-        "budget": budget,
-        "command": command,
-        "config": record.config["config"],
-        "environment": record.config["environment"],
-        **({"earlier": before} if before else {}),
-        "parameters": record.parameters,
-        "baseline": record.baseline,
-        "peers": dict(peers),
-        "best_learning_rate": best_rate(record),
-        "wall_seconds": record.wall_seconds,
-        "runs": [ended(run, found) for run, found in zip(record.runs, grades or [{}] * len(record.runs))],
-    }
-
-
-def read_results(directory: Path) -> tuple[dict[tuple[str, str, str], dict[str, Any]], list[str]]:
-    """(paper, row, budget) -> result, and a line for each file that cannot be read; none is changed."""
-    found, bad = {}, []
-    for path in sorted(directory.glob("*/*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            key = content["paper"], content["row"], content["budget"]
-            _require_whole(content)
-        except (OSError, *MALFORMED) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            bad.append(f"{path.parent.name}/{path.name} cannot be read ({reason}); it is left as it is and not counted")
-            continue
-        found[key] = content
-    return found, bad
-
-
-def _require_whole(content: dict[str, Any]) -> None:
-    """Raise ValueError or KeyError where something that the page is made of is missing or of another kind."""
-    config, device = content["config"], content["environment"]["device"]
-    runs = at_best(content)
-    if not runs or any({"status", "solved_at", "loss", "score"} - run.keys() for run in runs):
-        raise ValueError("its runs are not whole")
-    numbers = [config[name] for name in ("batch_size", "steps", "seeds")] + [device["count"]]
-    numbers += [value for run in runs for value in run.get("grades", {}).values()]
-    perhaps = [content["wall_seconds"], *(run[name] for run in runs for name in ("solved_at", "loss", "score"))]
-    for value in (*numbers, *(value for value in perhaps if value is not None)):
-        if not isinstance(value, (int, float)) or abs(value) > 1e300:
-            raise ValueError(f"{value!r:.40} in the place of a number")
-    texts = [content[name] for name in ("paper", "row", "budget")] + [device["kind"], config["task"]]
-    for value in (*texts, *(run["status"] for run in runs)):
-        if not isinstance(value, str):
-            raise ValueError(f"{value!r:.40} in the place of a text")
-    if not isinstance(config["learning_rates"], list):
-        raise ValueError("no list of learning rates")
-
+from seqjax.report.tables import spread
+from seqjax.report.verdicts import RULES, SMALLER, decisive, fewer, interval, judged, published
 
 HEADINGS = (
-    "row", "budget", "measure", "published", "measured [bootstrap interval]", "solved", "steps to solve", "verdict",
-    "device", "wall time",
+    "row", "budget", "measure", "published", "measured [interval]", "learning rate", "solved", "steps to solve",
+    "verdict", "device", "wall time",
 )  # fmt: skip
 
 
 def render(papers: Mapping[str, Paper], directory: Path) -> str:
     """RESULTS.md: every row of the registry, with what the records in a directory say, and the picture there."""
     results, bad = read_results(directory)
+    covered = ", of ".join(f"{n} seeds in {100 * coverage(n):.0f} %" for n in (2, 3, 5))
+    tolerances = ", ".join(f"{100 * share:g} % of {MEASURES[measure]}" for measure, share in TOLERANCES.items())
     parts = [
         "# Reported and measured",
         "",
         "Made by `python -m experiments.reproduce --render` from the registry (`seqjax/papers/`) and the records in",
         "`results/papers/`; no number is typed by hand. Medians over seeds at the best rate of the row's grid, which",
         "may end once that rate is known: all its seeds have solved the task, and at no other can they sooner.",
-        "Intervals are bootstrapped, of 95 % in name: those of few seeds are at most their range, which covers the",
-        f"true median of {', of '.join(f'{n} seeds in {100 * coverage(n):.0f} %' for n in (2, 3, 5))} of cases.",
+        "Intervals are bootstrapped (of a share: Wilson's), of 95 % in name: those of few seeds are at most their",
+        f"range, which covers the true median of {covered} of cases.",
+        "Of sequences until solved, a seed that never solves the task counts as the longest; steps to solve are the",
+        "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which music, text",
+        "and series have not.",
+        "",
+        f"{RULES} Tolerances: {tolerances}, or as a row says.",
+        "",
         "Sources: " + "; ".join(f"[{mark}] {words}" for mark, words in SOURCES.items()) + ".",
         "",
     ]
@@ -191,6 +119,7 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 row.measure_words,
                 published(row),
                 interval(row, value),
+                _rate(found),
                 f"{solved}/{len(runs)}",
                 str(steps) if steps else "-",
                 words,
@@ -198,12 +127,18 @@ def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str
                 "-" if wall is None else f"{wall / 60:.1f} min",
             ]
         )
-    return lines or [[*begin, "-", row.measure_words, published(row), _not_run(row), "-", "-", "-", "-", "-"]]
+    return lines or [[*begin, "-", row.measure_words, published(row), _not_run(row), *"------"]]
 
 
 def _not_run(row: Row) -> str:
     """What a row without a record says: a data set that may not be passed on is not at hand here."""
     return "data not at hand" if row.data_set in NOT_PASSED_ON else "not run"
+
+
+def _rate(found: Mapping[str, Any]) -> str:
+    """The best learning rate and the grid that it is of: '0.1 of 0.05, 0.1, 0.2'; of one rate, that."""
+    grid = found["config"]["learning_rates"]
+    return f"{found['best_learning_rate']:g}" + f" of {', '.join(f'{rate:g}' for rate in grid)}" * (len(grid) > 1)
 
 
 def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:

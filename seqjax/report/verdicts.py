@@ -16,31 +16,45 @@ def verdict(row: Row, found: Measured, budget: str, cut: bool = False) -> str:
     """'reproduced', 'better', 'not reproduced' or 'unclear: why'; no verdict of a smoke budget."""
     if budget == "smoke":
         return "no verdict (smoke)"
-    return weighed(found, row.published, row.within, cut, less_is_better=row.measure in LESS_IS_BETTER)
+    how = {"less_is_better": row.measure in LESS_IS_BETTER, "fails": row.fails}
+    return weighed(found, row.published, row.within, cut, **how)
 
 
-def weighed(found: Measured, published: float | None, tolerance: float, cut: bool, *, less_is_better: bool) -> str:
-    """What was measured against a published number.
+# In words, for the page that the verdicts stand on.
+RULES = (
+    "A row is `reproduced` where the published number lies in the interval or within a tolerance of the median, unless "
+    "the interval has no end, as seeds never solve the task or diverge: then it decides nothing beyond the tolerance. "
+    "What is worse with a smaller budget than the row's is `unclear`. Where the paper says that a task is not learned, "
+    "a better number is `not reproduced`, and no smaller budget reproduces it."
+)
 
-    Reproduced: the published number lies in the interval, or within the tolerance of the median. An interval
-    with an open end, as too many seeds never solved the task or diverged, holds every number on that side and
-    decides nothing.
 
-    cut: whether fewer steps, seeds or rates were run than the row has
+def weighed(
+    found: Measured, published: float | None, tolerance: float, cut: bool, *, less_is_better: bool, fails: bool = False
+) -> str:
+    """What was measured against a published number, by the rules of RULES.
+
+    cut:   whether fewer steps, seeds or rates were run than the row has
+    fails: whether the published number says that the task is not learned
     """
     if published is None:
         return "unclear: there is no published number"
     if found.value is None:
-        return "not reproduced: no finite value"
+        return f"unclear: no finite value{SMALLER}" if cut else "not reproduced: no finite value"
     near = abs(found.value - published) <= tolerance * abs(published)
     inside = found.low <= published <= found.high
     if inside and not near and math.inf in (found.high, -found.low):
         return OPEN
-    less = SMALLER * cut
-    if near or inside:
-        return "reproduced" + less
     better = found.value < published if less_is_better else found.value > published
-    return ("better" if better else "not reproduced") + less
+    if fails:
+        if better and not near and not inside:
+            return "not reproduced"
+        return f"unclear: not learned{SMALLER}" if cut else "reproduced"
+    if near or inside:
+        return "reproduced" + SMALLER * cut
+    if better:
+        return "better" + SMALLER * cut
+    return f"unclear: worse{SMALLER}" if cut else "not reproduced"
 
 
 OPEN = "unclear: the interval has no end, as seeds never solve the task or diverge"

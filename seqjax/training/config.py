@@ -14,7 +14,7 @@ LARGEST_SEED = 2**31
 
 
 class Config(NamedTuple):
-    """One cell on one task, for every learning rate and seed. Steps are updates; norms are L2.
+    """One cell on one task, for every learning rate and seed. Steps are updates, but online; norms are L2.
 
     With an eval_task the loss and the score that are measured, the criterion by which a run is solved
     and the baseline are that task's, and train_loss alone tells of the task that is trained on.
@@ -24,7 +24,8 @@ class Config(NamedTuple):
     neither is chosen by what is measured. The parameters of that evaluation are kept beside the last.
 
     With online every step of a sequence at which something is asked is an update, by real-time recurrent
-    learning; steps, and all that is counted in them, are batches of sequences then.
+    learning; steps, and all that is counted in them, a schedule too, are batches of sequences then. An
+    optimizer that counts (`held`) counts updates.
 
     Probes are made after evaluations, checkpoints between them too.
 

@@ -22,6 +22,7 @@ ADVICE = {
     "state": "a smaller cell, or fewer seeds and learning rates",
     "batch": "shorter sequences, or a smaller --batch_size",
     "gradient": "shorter sequences, a smaller --batch_size, or --strategy=checkpointed",
+    "probe": "shorter sequences, a smaller --probe_size, or --strategy=checkpointed",
     "influence": "a smaller cell, or a smaller --batch_size",
     "evaluation": "shorter sequences, or a smaller --eval_size",
 }
@@ -43,9 +44,10 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     """Refuse, before anything of its size is made, what memory cannot hold.
 
     Counted are parameters, optimizer and gradients, a batch and what the gradient keeps of it (the
-    residuals of jax.vjp; online, the influence matrices), and a batch of evaluation with its outputs,
-    for the runs that a device holds and works on at a time. XLA's own temporaries come on top, so that
-    what is refused could not have run; what is not refused may still be too large.
+    residuals of jax.vjp; online, the influence matrices, and those of the probe), and a batch of
+    evaluation with its outputs, for the runs that a device holds and works on at a time. XLA's own
+    temporaries come on top, so that what is refused could not have run; what is not refused may still
+    be too large.
 
     Raises:
         UserError: the estimate, what of it is largest, and what would make it smaller.
@@ -74,14 +76,16 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     check(state=state, batch=at_once * size(batch))
     answers = shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
     check(state=state, evaluation=at_once * (size(asked) + size(answers)))
-    if config.online:
+    through = batch
+    if config.online:  # the probe alone goes back through time
         reached = shapes(lambda params: online.start(model, params, config.batch_size), run.params)
         check(state=state, batch=at_once * size(batch), influence=at_once * size(reached))
-        return
-    sequence_steps = math.prod(jax.tree.leaves(batch.inputs)[0].shape[:2])
+        through = shapes(lambda key: task.sample(key, config.probe_size), jax.eval_shape(lambda: jax.random.key(0)))
+    sequence_steps = math.prod(jax.tree.leaves(through.inputs)[0].shape[:2])
     if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
-        kept = size(shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, batch))
-        check(state=state, batch=at_once * size(batch), gradient=at_once * kept / parts)
+        kept = size(shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, through))
+        name = "probe" if config.online else "gradient"
+        check(state=state, batch=at_once * size(batch), **{name: at_once * kept / parts})
 
 
 def _residuals(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:

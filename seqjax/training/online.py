@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from seqjax.gradients.rtrl import Influence, rtrl_start, rtrl_step
+from seqjax.spec import parse
 from seqjax.training.config import Config
 from seqjax.types import Array, Batch, Cell, Model, PyTree, Task, UserError
 
@@ -37,13 +38,16 @@ def require(config: Config, task: Task, model: Model, parts: int) -> None:
     inputs = jax.tree.leaves(batch.inputs)[0]
     steps = inputs.shape[:2]
     if task.readout != "every" or batch.mask.shape != steps or batch.targets.shape[:2] != steps:
-        raise UserError(
-            f"--online: --task={config.task!r} is not asked at every step; where an answer is wanted at the end "
-            "alone, an update after each sequence is the same: leave --online out, with --batch_size=1"
-        )
-    for name in ("bidirectional", "dropout", "input_dropout", "penalty", "strategy"):
+        words = "; an update after each sequence is the same: leave --online out" if task.readout == "last" else ""
+        raise UserError(f"--online: --task={config.task!r} is not asked at every step{words}")
+    if config.bidirectional:
+        raise UserError("--online: --bidirectional reads what is still to come; leave it out")
+    for name in ("dropout", "input_dropout", "penalty"):
         if getattr(config, name) != Config._field_defaults[name]:
             raise UserError(f"--online: --{name}={getattr(config, name)} is of a gradient over time; leave it out")
+    if parse(config.strategy).name == "truncated":
+        words = "is of a gradient back in time; --cell=\"scaled(cell='...', h=0)\" stops the one forwards"
+        raise UserError(f"--online: --strategy={config.strategy} {words}")
     if parts > 1:
         raise UserError(f"--online: the batch of a step is not cut into parts, --mesh has data={parts}; expected 1")
 
@@ -77,7 +81,7 @@ def learn(
 
     dL_t/dθ reaches back through all steps to the beginning, or to where a cell such as `scaled` stops it (what
     Hochreiter & Schmidhuber 1997 call truncated, appendix A.1); the steps before were taken with the parameters
-    as they were then. The optimizer, and a schedule, count these updates. (Williams & Zipser 1989)
+    as they were then. The optimizer counts these updates. (Williams & Zipser 1989)
 
     Args:
         task, model: what is learned; see `require`.

@@ -77,8 +77,8 @@ def held(
     Args:
         learning_rate: of the optimizer.
         optimizer: spec of the optax optimizer that moves them.
-        late: names of parameters that move after `steps`: 'layer_0' for all of a layer, 'layer_0/0/w_x' for one.
-        steps: for so many they keep their values.
+        late: names of parameters that move later: 'layer_0' for all of a layer, 'layer_0/0/w_x' for one.
+        steps: for so many updates these keep their values.
         fixed: names of parameters that keep them for ever.
 
     Raises:
@@ -119,11 +119,11 @@ def _within(name: str, parts: Iterable[str]) -> bool:
 
 
 def optimizers() -> dict[str, Callable]:
-    """What optax has that takes a learning rate, by name, and `held`."""
+    """What optax has that takes a learning rate and draws no random numbers, by name, and `held`."""
     return {"held": held} | {
         name: found
         for name, found in inspect.getmembers(optax, inspect.isfunction)
-        if "learning_rate" in inspect.signature(found).parameters and not name.startswith("_")
+        if {"learning_rate", "key"} & {*inspect.signature(found).parameters} == {"learning_rate"} and name[0] != "_"
     }
 
 

@@ -66,8 +66,10 @@ def make_program(
         raise UserError(f"--bidirectional: --task={config.task!r} asks for what comes next, and it would be read")
     if config.online:
         online.require(config, task, model, parts)
-    optimizer = make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
-
+    # online, where the optimizer counts updates, of which a batch has many, the schedule is told the batch
+    schedule = make_schedule("--schedule", config.schedule) if config.online else None
+    within = None if config.online else config.schedule
+    optimizer = make_optimizer(config.optimizer, within, config.clip_norm, config.clip_value)
     penalty = make_penalty(config.penalty)
     divided = split_model(model, parts)
 
@@ -126,7 +128,7 @@ def make_program(
     def step_by_step(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """As `at_once`, with an update at every step of the batch."""
         carry = carried(run, data[0])
-        rated = optimizer(run.learning_rate)
+        rated = optimizer(run.learning_rate * (1 if schedule is None else schedule(run.step)))
         params, opt_state, carry, value, norm = on_batch(
             lambda batch: online.learn(task, model, rated, run.params, run.opt_state, carry, batch),
             *(task, data[0], run.stream("train"), run.step, config.batch_size),

@@ -42,7 +42,7 @@ def cudnn(
     """
     why = refusal(cell, params, xs, carry, nudge) or not_nvidia()
     if why is not None:
-        raise UserError(f"strategy='cudnn': {why}; strategy='fused' runs here what 'cudnn' does not")
+        raise UserError(f"strategy='cudnn': {why}; strategy='auto' runs here what 'cudnn' does not")
     if xs.shape[0] == 0:
         return scan(cell, params, xs, carry, lengths, reverse, nudge)
     from jax.experimental import rnn  # slow to import, and needed on a GPU alone

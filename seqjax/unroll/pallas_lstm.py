@@ -74,7 +74,7 @@ def pallas(
     if why is None and len(dtypes) > 1:
         why = f"dtypes {', '.join(dtypes)}, where parameters, inputs and carry should have one"
     if why is not None:
-        raise UserError(f"strategy='pallas': {why}; strategy='fused' runs here")
+        raise UserError(f"strategy='pallas': {why}; strategy='auto' runs here")
     require_float32(compute, dtypes[0])
     how = How(compute or dtypes[0], interpret, lengths is not None)
     hidden = params.w_h.shape[0]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from experiments.rows import registry
 from seqjax.report import load, markdown_table
-from seqjax.report.reproduction import read_results, render
+from seqjax.report.kept import read_results
+from seqjax.report.reproduction import render
 from seqjax.types import UserError
 
 FILES = ["config.json", "metrics.jsonl", "gradients.jsonl", "result.json"]

@@ -63,7 +63,7 @@ ROWS = (
         "recurrence, as here; the paper adds the cell once the error of the rest no longer falls (section 4 [M]), "
         "ours stands still for 1,000 sequences, while what reads it learns, for which its input is squashed around "
         "zero, the paper's into [0, 1] [M]; its gate begins closed, with a bias of -5 that is ours; the rows beside "
-        "are each without one of these; " + LOOKED,
+        "are each without one of these; what reads begins as Flax has it; " + LOOKED,
     ),
     _lag(
         "2a-squashed",

@@ -4,14 +4,22 @@ from seqjax.papers.hochreiter1997.parts import ALL, BLOCKS, COUNTED, OURS, budge
 from seqjax.papers.row import Row, cut_off
 
 
-def _two_sequence(name: str, criterion: str, number: float, rates: tuple[float, ...], steps: int = 200_000) -> Row:
-    own = 0.05 if name == "3c" else 0.5
-    also, full = "" if criterion == "ST1" else f", criterion='{criterion}'", "full" in name
+def _two_sequence(
+    variant: str,
+    criterion: str,
+    number: float,
+    name: str = "",
+    rates: tuple[float, ...] = (0.2, 0.5, 1.5),
+    steps: int = 200_000,
+    own: float = 0.5,
+    full: bool = False,
+) -> Row:
+    also = "" if criterion == "ST1" else f", criterion='{criterion}'"
     cell = lstm(3, ALL + "input_bias=(-1, -3, -5), output_bias=(-2, -4, -6), ")
     return counted(
-        f"two-sequence-{name}",
+        f"two-sequence-{variant}{name}",
         cell if full else cut_off(cell, "h", "gates"),
-        f"two_sequence(length=100, variant='{name[:2]}', informative=3{also}, outputs='sigmoid')",
+        f"two_sequence(length=100, variant='{variant}', informative=3{also}, outputs='sigmoid')",
         number,
         budget(rates, steps, eval_every=1000, around_scale=0.1),
         (OURS if full else "the paper's truncated gradient; ") + "9 units of 1 + 9 inputs and a bias, and 3 outputs, "
@@ -57,11 +65,11 @@ MULTIPLICATION = counted(
 ORDER_6A = _order("6a", 31_390, 2, (0.1, 0.3, 1.0), 200_000)
 ORDER_6B = _order("6b", 571_100, 3, (0.1, 0.3, 1.0), 1_200_000)
 ROWS = (
-    _two_sequence("3a", "ST1", 27_380, (0.2, 0.5, 1.5)),
-    _two_sequence("3a-full-gradient", "ST1", 27_380, (0.2, 0.5, 1.5)),
-    _two_sequence("3a-ST2", "ST2", 39_850, (0.2, 0.5, 1.5)),
-    _two_sequence("3b", "ST2", 43_250, (0.2, 0.5, 1.5)),
-    _two_sequence("3c", "ST2", 269_650, (0.05, 0.15, 0.5), 600_000),
+    _two_sequence("3a", "ST1", 27_380),
+    _two_sequence("3a", "ST1", 27_380, "-full-gradient", full=True),
+    _two_sequence("3a", "ST2", 39_850, "-ST2"),
+    _two_sequence("3b", "ST2", 43_250),
+    _two_sequence("3c", "ST2", 269_650, rates=(0.05, 0.15, 0.5), steps=600_000, own=0.05),
     ADDING,
     by_rnn(ADDING, 8),
     MULTIPLICATION,
