@@ -97,7 +97,7 @@ def test_the_line_of_a_comparison(published, above, words):
     assert line[-2].startswith("more than") == (above[-1]["solved_at"] is None)
     (line,) = comparison_lines("p", paper, results("cpu", 9))
     if above[-1]["solved_at"] is not None:  # 9 steps are not enough to know otherwise
-        assert line[2] == "cpu" and line[-1] == words + SMALLER
+        assert line[2] == "cpu" and line[-1] == words.replace("not reproduced", "unclear: worse") + SMALLER
     (line,) = comparison_lines("p", paper, results("full", steps + 1))
     assert line[-1] == "unclear: a row has other settings now"
     neither = results("full", steps)

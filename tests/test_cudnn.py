@@ -91,13 +91,13 @@ def test_refusals(says, gpu):
     dtype = given.get("dtype", jnp.float32)
     params, xs = random_params(cell, dtype, D), noise(1, T, B, D).astype(dtype)
     nudge = zero_nudge(cell, params, xs) if "nudge" in given else None
-    with pytest.raises(UserError, match=f"strategy='cudnn': .*{says}; strategy='fused' runs"):
+    with pytest.raises(UserError, match=f"strategy='cudnn': .*{says}; strategy='auto' runs"):
         unroll(cell, params, xs, nudge=nudge, strategy="cudnn")
 
 
 def test_a_cpu_is_refused():
     params, xs, _ = point()
-    with pytest.raises(UserError, match="needs an NVIDIA GPU, and this is a cpu; strategy='fused'"):
+    with pytest.raises(UserError, match="needs an NVIDIA GPU, and this is a cpu; strategy='auto'"):
         unroll(LSTM, params, xs, strategy="cudnn")
 
 
