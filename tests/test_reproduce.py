@@ -243,6 +243,25 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     assert any(line.startswith(f"| `{penn.name}` | -") and "data not at hand" in line for line in page)
 
 
+def test_the_page_tells_every_rate_of_a_grid(tmp_path):
+    """The best beside the whole grid, and what each of the others gave; of one rate, that alone."""
+    kept = json.loads((ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json").read_text())
+    rates, best = kept["config"]["learning_rates"], kept["best_learning_rate"]
+    other = next(rate for rate in rates if rate != best)
+    runs = [
+        run | ({"status": "unsolved", "solved_at": None} if run["learning_rate"] == other else {})
+        for run in kept["runs"]
+    ]
+    path = tmp_path / "papers/hochreiter1997/temporal-order-6a.full.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(kept | {"runs": runs}))
+    row, by_rate = (
+        each for each in render(KNOWN, tmp_path / "papers").splitlines() if each.startswith("| `temporal-order-6a`")
+    )
+    assert f"| {best:g} of {', '.join(f'{rate:g}' for rate in rates)} |" in row
+    assert f"{other:g}: never (0/10)" in by_rate and f"{best:g}: {row.split(' | ')[4]} (10/10)" in by_rate
+
+
 def _changed(content, **runs):
     """A record of which every run is said to be otherwise."""
     return content | {"runs": [run | runs for run in content["runs"]]}

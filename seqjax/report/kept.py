@@ -77,8 +77,8 @@ def read_results(directory: Path) -> tuple[dict[tuple[str, str, str], dict[str, 
 def _require_whole(content: dict[str, Any]) -> None:
     """Raise ValueError or KeyError where something that the page is made of is missing or of another kind."""
     config, device = content["config"], content["environment"]["device"]
-    runs = at_best(content)
-    if not runs or any({"status", "solved_at", "loss", "score"} - run.keys() for run in runs):
+    runs = content["runs"]
+    if not at_best(content) or any({"status", "solved_at", "loss", "score"} - run.keys() for run in runs):
         raise ValueError("its runs are not whole")
     counts = [config[name] for name in ("batch_size", "steps", "seeds")] + [device["count"]]
     perhaps = [content["wall_seconds"], *(run["solved_at"] for run in runs)]
@@ -95,8 +95,8 @@ def _require_whole(content: dict[str, Any]) -> None:
         if not isinstance(value, str):
             raise ValueError(f"{value!r:.40} in the place of a text")
     rates = config["learning_rates"]
-    if not isinstance(rates, list) or not all(map(_is_number, [*rates, content["best_learning_rate"]])):
-        raise ValueError("no list of learning rates")
+    if not isinstance(rates, list) or not all(map(_is_number, rates)) or content["best_learning_rate"] not in rates:
+        raise ValueError("no list of learning rates, with the best")
     if content["budget"] not in BUDGETS:
         raise ValueError(f"{content['budget']!r:.40} is no budget")
     for run in runs:

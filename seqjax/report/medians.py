@@ -54,9 +54,14 @@ def coverage(seeds: int) -> float:
     return 1 - 2.0 ** (1 - seeds)
 
 
+def at_rate(result: Mapping[str, Any], rate: float) -> list[dict[str, Any]]:
+    """The seeds of a kept result at a learning rate."""
+    return [run for run in result["runs"] if run["learning_rate"] == rate]
+
+
 def at_best(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The seeds of a kept result at its best learning rate."""
-    return [run for run in result["runs"] if run["learning_rate"] == result["best_learning_rate"]]
+    return at_rate(result, result["best_learning_rate"])
 
 
 def times_slower(slower: Mapping[str, Any], faster: Mapping[str, Any]) -> Measured:

@@ -10,10 +10,12 @@ from typing import Any
 from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, SOURCES, TOLERANCES, Paper, Row
 from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.kept import read_results
-from seqjax.report.medians import at_best, coverage
+from seqjax.report.medians import at_best, at_rate, coverage, measured
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.tables import spread
 from seqjax.report.verdicts import RULES, SMALLER, decisive, fewer, interval, judged, published
+
+Results = Mapping[tuple[str, str, str], dict[str, Any]]  # as `read_results` gives them
 
 HEADINGS = (
     "row", "budget", "measure", "published", "measured [interval]", "learning rate", "solved", "steps to solve",
@@ -49,24 +51,54 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
     parts += [*_overview(papers, results), ""]
     known = {(name, row.name) for name, paper in papers.items() for row in paper.rows}
     for name, paper in papers.items():
-        rows = [line for row in paper.rows for line in _lines(name, row, results)]
-        parts += [f"## {paper.title}", ""]
-        parts += _table(HEADINGS, rows)
-        if paper.comparisons:
-            parts += ["", *_table(COMPARED, comparison_lines(name, paper, results))]
-        notes: dict[str, list[str]] = {}
-        for row in paper.rows:
-            if row.known:
-                notes.setdefault(row.known, []).append(row.name)
-        for row in paper.rows:
-            kept = decisive(row, name, results)
-            if kept and kept[1]["environment"].get("dirty"):
-                notes.setdefault("made with changes that were in no commit", []).append(row.name)
-        parts += ["", *[f"- {', '.join(f'`{each}`' for each in names)}: {note}." for note, names in notes.items()], ""]
+        parts += _section(name, paper, results)
     bad += [f"{key[0]}/{key[1]} is no row of the registry" for key in results if key[:2] not in known]
     if bad:
         parts += ["## Records left out", "", *[f"- {line}." for line in bad], ""]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(name: str, paper: Paper, results: Results) -> list[str]:
+    """A paper's rows, what is said of two of them side by side, the notes, and every learning rate."""
+    parts = [
+        f"## {paper.title}",
+        "",
+        *_table(HEADINGS, (line for row in paper.rows for line in _lines(name, row, results))),
+    ]
+    if paper.comparisons:
+        parts += ["", *_table(COMPARED, comparison_lines(name, paper, results))]
+    notes: dict[str, list[str]] = {}
+    for row in paper.rows:
+        if row.known:
+            notes.setdefault(row.known, []).append(row.name)
+    for row in paper.rows:
+        kept = decisive(row, name, results)
+        if kept and kept[1]["environment"].get("dirty"):
+            notes.setdefault("made with changes that were in no commit", []).append(row.name)
+    parts += ["", *[f"- {', '.join(f'`{each}`' for each in names)}: {note}." for note, names in notes.items()], ""]
+    grids = [line for row in paper.rows if (line := _at_every_rate(name, row, results))]
+    if grids:
+        words = (
+            "At every learning rate: what was measured, and how many seeds solved the task. Once the best rate is known"
+        )
+        parts += [f"<details><summary>{words}, runs at the others end where they are.</summary>"]
+        parts += ["", *_table(("row", "measured [interval] (solved) at each rate"), grids), "", "</details>", ""]
+    return parts
+
+
+def _at_every_rate(name: str, row: Row, results: Results) -> list[str]:
+    """What a row measured at each rate of its grid, the largest budget's; [] where it has one, or no result."""
+    kept = decisive(row, name, results)
+    rates = kept[1]["config"]["learning_rates"] if kept else []
+    if len(rates) < 2:
+        return []
+    told = []
+    for rate in rates:
+        runs = at_rate(kept[1], rate)
+        solved = sum(run["status"] == "solved" for run in runs)
+        words = interval(row, measured(row, runs, kept[1]["config"]["batch_size"]))
+        told.append(f"{rate:g}: {words} ({solved}/{len(runs)})")
+    return [f"`{row.name}`", "; ".join(told)]
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -76,7 +108,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 ENDS = ("reproduced", "better", "not reproduced", "unclear", "no published number", "not run", "data not at hand")
 
 
-def _overview(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[str]:
+def _overview(papers: Mapping[str, Paper], results: Results) -> list[str]:
     """How many rows of each paper ended how, each at the largest budget that was run."""
 
     def end(name: str, row: Row) -> tuple[str, bool]:
@@ -99,7 +131,7 @@ def _overview(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str]
     return [*_table(("paper", "rows", *ENDS), rows), "", "Cut: with a smaller budget than the row's."]
 
 
-def _lines(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[str, Any]]) -> list[list[str]]:
+def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
     begin = [f"`{row.name}`"]
     lines = []
     for budget in reversed(BUDGETS):
