@@ -35,6 +35,7 @@ BLOCKS = (
     "input_init='uniform', input_scale=0.2)"
 )
 SIGMOID = ", outputs='sigmoid'"
+THRESHOLD = SIGMOID + ", threshold=0.49"
 AS = "as continual-reber-forget-gate, with "
 
 
@@ -47,8 +48,10 @@ def _reber(
     return Row(f"continual-reber-{name}", cell, task, "solved", published, "L2", settings, known=known)
 
 
-def _online(name: str, published: float | None, rate: float, known: str, outputs: str = SIGMOID) -> Row:
-    more = {"learning_rates": (rate,), "online": True, "around_scale": 0.2}
+def _online(
+    name: str, published: float | None, known: str, rate: float = 0.25, outputs: str = SIGMOID, **others: object
+) -> Row:
+    more = {"learning_rates": (rate,), "online": True, "around_scale": 0.2} | others
     cell = str(Spec("skip", {"cell": cut_off(BLOCKS, "h")}))
     return _reber(f"online{name}", published, known, cell, outputs, **more)
 
@@ -73,7 +76,6 @@ PAPER = Paper(
         _online(
             "",
             0.18,
-            0.25,
             AS + "all of the paper's at once but its threshold: its net of four blocks, of 424 weights (here 8 biases "
             "more), truncated gradient, sigmoids and squared error, and weights that change at each symbol; at the "
             "paper's rate, .5 of half our loss",
@@ -81,16 +83,23 @@ PAPER = Paper(
         _online(
             "-threshold",
             0.18,
-            0.25,
             "as continual-reber-online, with the paper's threshold: the legal symbols and no others above .49, which "
             "is how we understand it [M]",
-            SIGMOID + ", threshold=0.49",
+            outputs=THRESHOLD,
+        ),
+        _online(
+            "-threshold-decay",
+            0.62,
+            "as continual-reber-online-threshold, at a rate that decays by .99; the paper's, but how often is ours: "
+            "every 10⁴ symbols",
+            outputs=THRESHOLD,
+            schedule="exponential_decay(transition_steps=100, decay_rate=0.99)",
         ),
         _online(
             "-slow",
             None,
-            0.05,
-            "as continual-reber-online, at a fifth of its rate; the paper has .62 with a rate that decays by .99",
+            "as continual-reber-online, at a fifth of its rate",
+            rate=0.05,
         ),
         _reber(
             "no-forget-gate",

@@ -128,8 +128,9 @@ def optimizers() -> dict[str, Callable]:
 
 
 def schedules() -> dict[str, Callable]:
-    """What optax calls a schedule, by name."""
-    return {name: found for name, found in inspect.getmembers(optax, inspect.isfunction) if name.endswith("_schedule")}
+    """What optax calls a schedule, by name, and its exponential decay."""
+    known = inspect.getmembers(optax, inspect.isfunction)
+    return {name: found for name, found in known if name.endswith("_schedule") or name == "exponential_decay"}
 
 
 def _moved(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
