@@ -139,8 +139,12 @@ def test_optimizers_by_spec():
         np.testing.assert_allclose(
             updates(1, "sgd", None, clip_norm, clip_value)[0], -0.1 * np.array(wanted), rtol=1e-6
         )
-    found = updates(3, "sgd", "cosine_decay_schedule(decay_steps=2)", None, None)
-    np.testing.assert_allclose(found, -0.1 * np.outer([1.0, 0.5, 0.0], grads), atol=1e-7)
+    for schedule, factors in (
+        ("cosine_decay_schedule(decay_steps=2)", [1.0, 0.5, 0.0]),
+        ("exponential_decay(transition_steps=2, decay_rate=0.25)", [1.0, 0.5, 0.25]),
+    ):
+        found = updates(3, "sgd", schedule, None, None)
+        np.testing.assert_allclose(found, -0.1 * np.outer(factors, grads), atol=1e-7)
 
 
 def test_held_parameters_move_late_or_never():
