@@ -35,7 +35,7 @@ from seqjax.training.signals import Preempted, heeded
 FLAGS = flags.FlagValues()
 rows.define_data_sets(FLAGS)
 flags.DEFINE_boolean("list", False, "show papers and rows, and stop", flag_values=FLAGS)
-flags.DEFINE_string("paper", None, "a file of seqjax/papers; all if left out", flag_values=FLAGS)
+flags.DEFINE_string("paper", None, "one of seqjax/papers; all if left out", flag_values=FLAGS)
 flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)

@@ -259,7 +259,11 @@ def test_the_page_tells_every_rate_of_a_grid(tmp_path):
         each for each in render(KNOWN, tmp_path / "papers").splitlines() if each.startswith("| `temporal-order-6a`")
     )
     assert f"| {best:g} of {', '.join(f'{rate:g}' for rate in rates)} |" in row
-    assert f"{other:g}: never (0/10)" in by_rate and f"{best:g}: {row.split(' | ')[4]} (10/10)" in by_rate
+    assert (
+        f"{other:g}: ended at " in by_rate
+        and "(0/10)" in by_rate
+        and f"{best:g}: {row.split(' | ')[4]} (10/10)" in by_rate
+    )
 
 
 def _changed(content, **runs):
@@ -292,6 +296,23 @@ def test_a_record_that_cannot_be_is_named_and_left_alone(change, says, tmp_path,
     err, page = capsys.readouterr().err, (tmp_path / "RESULTS.md").read_text()
     assert f"hochreiter1997/{kept.name} cannot be read" in err and says in err and says in page
     assert path.read_text() == content and "| `temporal-order-6a` | - |" in page
+
+
+def test_a_run_that_was_solved_and_diverged_later_is_no_damage(tmp_path):
+    """As one is that goes on after its solution."""
+    kept = ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json"
+    path = tmp_path / "hochreiter1997" / kept.name
+    path.parent.mkdir()
+    for change, bad in (({"status": "diverged"}, 0), ({"solved_at": None}, 1), ({"solved_at": 10**300}, 0)):
+        content = json.loads(kept.read_text())
+        solved = next(run for run in content["runs"] if run["status"] == "solved")
+        solved |= change
+        path.write_text(json.dumps(content))
+        assert len(read_results(tmp_path)[1]) == bad
+        assert "temporal-order-6a" in render(KNOWN, tmp_path)
+    content["config"]["learning_rates"].append(9.0)
+    path.write_text(json.dumps(content))
+    assert "its runs are not those of its learning rates" in read_results(tmp_path)[1][0]
 
 
 def test_a_record_in_another_place_does_not_stand_for_a_row(tmp_path):

@@ -104,10 +104,11 @@ def test_the_verdict(given, found, budget, words):
 @pytest.mark.parametrize(
     ("measure", "found", "words", "cut"),
     [
-        ("loss", Measured(0.9, 0.8, 0.95), "not reproduced", "not reproduced"),
+        ("loss", Measured(0.9, 0.8, 0.95), "not reproduced", "not reproduced (with a smaller budget)"),
         ("loss", Measured(1.0, 0.9, 1.1), "reproduced", "unclear: not learned (with a smaller budget)"),
         ("loss", Measured(1.5, 1.4, 1.6), "reproduced", "unclear: not learned (with a smaller budget)"),
-        ("score", Measured(1.5, 1.4, 1.6), "not reproduced", "not reproduced"),
+        ("score", Measured(1.5, 1.4, 1.6), "not reproduced", "not reproduced (with a smaller budget)"),
+        ("loss", Measured(None, None, None), "reproduced", "unclear: not learned (with a smaller budget)"),
     ],
 )
 def test_the_verdict_on_what_a_paper_says_is_not_learned(measure, found, words, cut):

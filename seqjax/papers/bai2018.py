@@ -56,6 +56,9 @@ LSTMS = {
 }
 
 
+NOT_LEARNED = (0.164, 0.177)  # about the guess without memory, 1/6
+
+
 def _adding(length: int, numbers: dict[str, float | None], cut: dict[str, object]) -> tuple[Row, ...]:
     cells = {short: (cell, {}) for short, cell in CELLS.items()} | {"lstm": LSTMS[length]}
     return tuple(
@@ -71,7 +74,8 @@ def _adding(length: int, numbers: dict[str, float | None], cut: dict[str, object
             known="marks may fall anywhere; their README's baseline .1767 should be 1/6; their code goes over 50,000 "
             "sequences ten times [M], which is 15,625 steps, ours are fresh; LSTMs are those of their Table 3, which "
             "names SGD at 1e-3 for 200 steps and Adam at 2e-3 for 400, here all Adam at four rates; " + ONCE,
-            fails=number is not None and number > 0.1,
+            tolerance=0.07 if number in NOT_LEARNED else None,
+            fails=number in NOT_LEARNED,
         )
         for short, number in numbers.items()
     )

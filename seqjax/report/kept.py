@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.papers.row import BUDGETS, NOTHING, Row
-from seqjax.report.medians import at_best
+from seqjax.report.medians import at_best, at_rate
 from seqjax.report.records import MALFORMED, Record, Run
 from seqjax.report.tables import best_rate
 
@@ -97,10 +97,13 @@ def _require_whole(content: dict[str, Any]) -> None:
     rates = config["learning_rates"]
     if not isinstance(rates, list) or not all(map(_is_number, rates)) or content["best_learning_rate"] not in rates:
         raise ValueError("no list of learning rates, with the best")
+    if any(not at_rate(content, rate) for rate in rates):
+        raise ValueError("its runs are not those of its learning rates")
     if content["budget"] not in BUDGETS:
         raise ValueError(f"{content['budget']!r:.40} is no budget")
     for run in runs:
-        if (run["status"] == "solved") != (run["solved_at"] is not None):
+        at = run["solved_at"] is not None  # of a run that went on and diverged too
+        if at != (run["status"] == "solved") and (run["status"], at) != ("diverged", True):
             raise ValueError(f"a run that is {run['status']!r:.40} and was solved at {run['solved_at']}")
 
 

@@ -43,7 +43,7 @@ def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Me
     if row.measure != "sequences" and all(number is None for number in numbers):
         return NOTHING_MEASURED
     sign = 1 if row.measure in LESS_IS_BETTER else -1
-    values = np.array([math.inf if number is None else sign * number for number in numbers])
+    values = np.array([math.inf if number is None else sign * number for number in numbers], float)
     medians = np.sort(_medians(values[_resampled(len(values), np.random.default_rng(0))]))
     low, high = (sign * float(medians[place]) for place in (LOW, HIGH)[::sign])
     return Measured(sign * float(_medians(values)), low, high)

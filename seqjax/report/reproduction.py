@@ -27,7 +27,7 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
     """RESULTS.md: every row of the registry, with what the records in a directory say, and the picture there."""
     results, bad = read_results(directory)
     covered = ", of ".join(f"{n} seeds in {100 * coverage(n):.0f} %" for n in (2, 3, 5))
-    tolerances = ", ".join(f"{100 * share:g} % of {MEASURES[measure]}" for measure, share in TOLERANCES.items())
+    tolerances = "; ".join(f"{100 * share:g} % of {MEASURES[measure]}" for measure, share in TOLERANCES.items())
     parts = [
         "# Reported and measured",
         "",
@@ -36,9 +36,10 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         "may end once that rate is known: all its seeds have solved the task, and at no other can they sooner.",
         "Intervals are bootstrapped (of a share: Wilson's), of 95 % in name: those of few seeds are at most their",
         f"range, which covers the true median of {covered} of cases.",
-        "Of sequences until solved, a seed that never solves the task counts as the longest; steps to solve are the",
-        "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which music, text",
-        "and series have not.",
+        "The best rate is that at which most seeds solve the task, then soonest, then with the least loss. Of",
+        "sequences until solved, a seed that never solves the task counts as the longest; steps to solve are the",
+        "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which most",
+        "applications and music have not.",
         "",
         f"{RULES} Tolerances: {tolerances}, or as a row says.",
         "",
@@ -89,14 +90,15 @@ def _section(name: str, paper: Paper, results: Results) -> list[str]:
 def _at_every_rate(name: str, row: Row, results: Results) -> list[str]:
     """What a row measured at each rate of its grid, the largest budget's; [] where it has one, or no result."""
     kept = decisive(row, name, results)
-    rates = kept[1]["config"]["learning_rates"] if kept else []
-    if len(rates) < 2:
+    config = kept[1]["config"] if kept else {"learning_rates": []}
+    if len(config["learning_rates"]) < 2:
         return []
     told = []
-    for rate in rates:
+    for rate in config["learning_rates"]:
         runs = at_rate(kept[1], rate)
         solved = sum(run["status"] == "solved" for run in runs)
-        words = interval(row, measured(row, runs, kept[1]["config"]["batch_size"]))
+        ended = [run["steps"] for run in runs if run["status"] == "unsolved" and run["steps"] < config["steps"]]
+        words = f"ended at {max(ended)}" if ended else interval(row, measured(row, runs, config["batch_size"]))
         told.append(f"{rate:g}: {words} ({solved}/{len(runs)})")
     return [f"`{row.name}`", "; ".join(told)]
 

@@ -22,10 +22,11 @@ def verdict(row: Row, found: Measured, budget: str, cut: bool = False) -> str:
 
 # In words, for the page that the verdicts stand on.
 RULES = (
-    "A row is `reproduced` where the published number lies in the interval or within a tolerance of the median, unless "
-    "the interval has no end, as seeds never solve the task or diverge: then it decides nothing beyond the tolerance. "
-    "What is worse with a smaller budget than the row's is `unclear`. Where the paper says that a task is not learned, "
-    "a better number is `not reproduced`, and no smaller budget reproduces it."
+    "A row is `reproduced` where the published number lies in the interval or within a tolerance of the median; else "
+    "it is `better` or `not reproduced`. An interval without an end, as seeds never solve the task or diverge, holds "
+    "every number on that side: a published number that it holds, beyond the tolerance, is `unclear`. So is what is "
+    "worse with a smaller budget than the row's. Where the paper says that a task is not learned, what is better is "
+    "`not reproduced`, what is worse is `reproduced`, and a smaller budget that does not learn it is `unclear`."
 )
 
 
@@ -39,6 +40,8 @@ def weighed(
     """
     if published is None:
         return "unclear: there is no published number"
+    if found.value is None and fails:
+        return f"unclear: not learned{SMALLER}" if cut else "reproduced"
     if found.value is None:
         return f"unclear: no finite value{SMALLER}" if cut else "not reproduced: no finite value"
     near = abs(found.value - published) <= tolerance * abs(published)
@@ -48,7 +51,7 @@ def weighed(
     better = found.value < published if less_is_better else found.value > published
     if fails:
         if better and not near and not inside:
-            return "not reproduced"
+            return "not reproduced" + SMALLER * cut
         return f"unclear: not learned{SMALLER}" if cut else "reproduced"
     if near or inside:
         return "reproduced" + SMALLER * cut

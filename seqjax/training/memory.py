@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from seqjax.gradients.adjoints import model_adjoints, record
 from seqjax.training import online
 from seqjax.training.config import Config
 from seqjax.training.layout import Layout
@@ -22,7 +23,7 @@ ADVICE = {
     "state": "a smaller cell, or fewer seeds and learning rates",
     "batch": "shorter sequences, or a smaller --batch_size",
     "gradient": "shorter sequences, a smaller --batch_size, or --strategy=checkpointed",
-    "probe": "shorter sequences, a smaller --probe_size, or --strategy=checkpointed",
+    "probe": "shorter sequences, or a smaller --probe_size",
     "influence": "a smaller cell, or a smaller --batch_size",
     "evaluation": "shorter sequences, or a smaller --eval_size",
 }
@@ -44,10 +45,10 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     """Refuse, before anything of its size is made, what memory cannot hold.
 
     Counted are parameters, optimizer and gradients, a batch and what the gradient keeps of it (the
-    residuals of jax.vjp; online, the influence matrices, and those of the probe), and a batch of
-    evaluation with its outputs, for the runs that a device holds and works on at a time. XLA's own
-    temporaries come on top, so that what is refused could not have run; what is not refused may still
-    be too large.
+    residuals of jax.vjp; online, the influence matrices), a batch of the probe with its carries and
+    adjoints, and a batch of evaluation with its outputs, for the runs that a device holds and works on
+    at a time. XLA's own temporaries come on top, so that what is refused could not have run; what is
+    not refused may still be too large.
 
     Raises:
         UserError: the estimate, what of it is largest, and what would make it smaller.
@@ -69,23 +70,34 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     run = shapes(program.init, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "float32", "bool")))
     params, state = size(run.params), held * size(run) + at_once * size(run.params)
     check(state=state)
-    batch, asked = (
+    wanted = ((task, config.batch_size), (eval_task, config.eval_size), (task, config.probe_size))
+    batch, asked, probed = (
         shapes(lambda key, one=one, count=count: one.sample(key, count), jax.eval_shape(lambda: jax.random.key(0)))
-        for one, count in ((task, config.batch_size), (eval_task, config.eval_size))
+        for one, count in wanted
     )
     check(state=state, batch=at_once * size(batch))
     answers = shapes(lambda params, batch: model.apply(params, batch.inputs, batch.lengths)[0], run.params, asked)
     check(state=state, evaluation=at_once * (size(asked) + size(answers)))
-    through = batch
-    if config.online:  # the probe alone goes back through time
+    if config.online:
         reached = shapes(lambda params: online.start(model, params, config.batch_size), run.params)
         check(state=state, batch=at_once * size(batch), influence=at_once * size(reached))
-        through = shapes(lambda key: task.sample(key, config.probe_size), jax.eval_shape(lambda: jax.random.key(0)))
-    sequence_steps = math.prod(jax.tree.leaves(through.inputs)[0].shape[:2])
-    if state + at_once * sequence_steps * (params + 40_000) > there:  # else even a number a parameter and step fits
-        kept = size(shapes(lambda params, batch: _residuals(task, model, params, batch), run.params, through))
-        name = "probe" if config.online else "gradient"
-        check(state=state, batch=at_once * size(batch), **{name: at_once * kept / parts})
+
+    def kept(function: Callable[..., PyTree], batch: Batch) -> int:
+        """Bytes of what a way back through a batch keeps; 0 where even a number a parameter and step fits."""
+        steps = math.prod(jax.tree.leaves(batch.inputs)[0].shape[:2])
+        if state + at_once * steps * (params + 40_000) <= there:
+            return 0
+        return at_once * size(shapes(lambda params, batch: function(task, model, params, batch), run.params, batch))
+
+    check(state=state, batch=at_once * size(probed), probe=kept(_tapes, probed))
+    if not config.online:
+        check(state=state, batch=at_once * size(batch), gradient=kept(_residuals, batch) / parts)
+
+
+def _tapes(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:
+    """The carries of every step, and the gradient with respect to each."""
+    tapes = record(model.layers(params), model.encode(params, batch.inputs), batch.lengths)
+    return tapes, model_adjoints(model, params, batch, task.loss)
 
 
 def _residuals(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:

@@ -47,5 +47,5 @@ def by_rnn(row: Row, hidden: int, **others: object) -> Row:
         settings=row.settings | {"learning_rates": (0.01, 0.03, 0.1, 0.3)} | others,
         cpu=NOTHING,
         known=f"as {row.name}, by an RNN of about as many weights and full gradients (BPTT), of which the paper has no "
-        "number; as many sequences as the slowest LSTM may take, or more",
+        "number; how many sequences it may take is ours",
     )
