@@ -89,9 +89,9 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
             return 0
         return at_once * size(shapes(lambda params, batch: function(task, model, params, batch), run.params, batch))
 
-    check(state=state, batch=at_once * size(probed), probe=kept(_tapes, probed))
     if not config.online:
         check(state=state, batch=at_once * size(batch), gradient=kept(_residuals, batch) / parts)
+    check(state=state, batch=at_once * size(probed), probe=kept(_tapes, probed))
 
 
 def _tapes(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:
