@@ -103,7 +103,7 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     kept = json.loads(path.read_text())
     assert kept["config"]["steps"] == 20 and len(kept["runs"]) == 1 and kept["environment"]["versions"]["jax"]
     page = (tmp_path / "RESULTS.md").read_text()
-    assert "| `embedded-reber-rnn` | smoke (steps 20 of 50000, seeds 1 of 10" in page
+    assert "| `embedded-reber-rnn` | smoke (steps 20 of 50000, seeds 1 of 30" in page
     assert reproduce.main(flags) == 0  # finished: nothing is trained again
     assert json.loads(path.read_text())["runs"] == kept["runs"]
     path.write_text(path.read_text()[:100])
