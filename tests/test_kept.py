@@ -1,0 +1,128 @@
+"""RESULTS.md from the records that are kept, whatever is in them."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from experiments import reproduce, rows
+from seqjax.papers.row import Paper
+from seqjax.report.kept import read_results
+from seqjax.report.medians import at_best, measured
+from seqjax.report.reproduction import render
+
+ROOT = Path(__file__).parents[1]
+KNOWN = rows.registry()
+
+
+def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
+    """At the largest budget that decides, whatever a smaller one said; what may not be passed on is not at hand."""
+    kept = json.loads((ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json").read_text())
+    found = KNOWN["hochreiter1997"].rows
+    original = next(each for each in found if each.name == kept["row"])
+    penn = KNOWN["zaremba2014"].rows[0]
+    here = measured(original, at_best(kept), 1).value
+    numbers = {"same": here, "slow": 3 * here, "fast": 10, "none": None, "other": here, "tried": here}
+    zoo = [original._replace(name=name, published=number) for name, number in numbers.items()]
+    zoo[4] = zoo[4]._replace(cell="gru")
+    zoo[2] = zoo[2]._replace(settings=zoo[2].settings | {"seeds": 20})
+    papers = {"p": Paper("P", (*zoo, original._replace(name="later"))), "q": Paper("Q", (penn,))}
+    (tmp_path / "papers" / "p").mkdir(parents=True)
+    for name in numbers:
+        for budget in ("full", "smoke"):
+            if (name, budget) != ("tried", "full"):
+                content = kept | {"paper": "p", "row": name, "budget": budget}
+                (tmp_path / "papers" / "p" / f"{name}.{budget}.json").write_text(json.dumps(content))
+    page = render(papers, tmp_path / "papers").splitlines()
+    of_p, of_q, of_all = (next(line for line in page if line.startswith(f"| `{name}`")) for name in ("p", "q", "all"))
+    assert [of_p, of_q, of_all] == [
+        "| `p` | 7 | 1 | 1 | - | 2 (1 cut) | 1 | 2 | - |",
+        "| `q` | 1 | - | - | - | - | - | - | 1 |",
+        "| `all` | 8 | 1 | 1 | - | 2 (1 cut) | 1 | 2 | 1 |",
+    ]
+    assert any(line.startswith(f"| `{penn.name}` | -") and "data not at hand" in line for line in page)
+
+
+def test_the_page_tells_every_rate_of_a_grid(tmp_path):
+    """The best beside the whole grid, and what each of the others gave; of one rate, that alone."""
+    kept = json.loads((ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json").read_text())
+    rates, best = kept["config"]["learning_rates"], kept["best_learning_rate"]
+    other = next(rate for rate in rates if rate != best)
+    runs = [
+        run | ({"status": "unsolved", "solved_at": None} if run["learning_rate"] == other else {})
+        for run in kept["runs"]
+    ]
+    path = tmp_path / "papers/hochreiter1997/temporal-order-6a.full.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(kept | {"runs": runs}))
+    row, by_rate = (
+        each for each in render(KNOWN, tmp_path / "papers").splitlines() if each.startswith("| `temporal-order-6a`")
+    )
+    assert f"| {best:g} of {', '.join(f'{rate:g}' for rate in rates)} |" in row
+    assert (
+        f"{other:g}: ended at " in by_rate
+        and "(0/10)" in by_rate
+        and f"{best:g}: {row.split(' | ')[4]} (10/10)" in by_rate
+    )
+
+
+def _changed(content, **runs):
+    """A record of which every run is said to be otherwise."""
+    return content | {"runs": [run | runs for run in content["runs"]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda c: c | {"row": "temporal-order-6b"},
+            "it is hochreiter1997/temporal-order-6b.full.json by",
+        ),
+        (lambda c: c | {"budget": "fulll"}, "'fulll' is no budget"),
+        (lambda c: _changed(c, solved_at=-5), "-5 in the place of a number from 0 on"),
+        (lambda c: _changed(c, solved_at=True), "True in the place of a number from 0 on"),
+        (lambda c: _changed(c, solved_at=math.nan), "nan in the place of a number from 0 on"),
+        (lambda c: _changed(c, status="lost"), "a run that is 'lost' and was solved at"),
+        (lambda c: c | {"wall_seconds": math.nan}, "nan in the place of a number from 0 on"),
+        (lambda c: c | {"config": c["config"] | {"seeds": -1}}, "-1 in the place of a number from 0 on"),
+    ],
+)
+def test_a_record_that_cannot_be_is_named_and_left_alone(change, says, tmp_path, capsys):
+    kept = ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json"
+    path = tmp_path / "results/papers/hochreiter1997" / kept.name
+    path.parent.mkdir(parents=True)
+    path.write_text(content := json.dumps(change(json.loads(kept.read_text()))))
+    assert reproduce.main([f"--results={tmp_path / 'results'}", "--render"]) == 0
+    err, page = capsys.readouterr().err, (tmp_path / "RESULTS.md").read_text()
+    assert f"hochreiter1997/{kept.name} cannot be read" in err and says in err and says in page
+    assert path.read_text() == content and "| `temporal-order-6a` | - |" in page
+
+
+def test_a_run_that_was_solved_and_diverged_later_is_no_damage(tmp_path):
+    """As one is that goes on after its solution."""
+    kept = ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json"
+    path = tmp_path / "hochreiter1997" / kept.name
+    path.parent.mkdir()
+    for change, bad in (({"status": "diverged"}, 0), ({"solved_at": None}, 1), ({"solved_at": 10**300}, 0)):
+        content = json.loads(kept.read_text())
+        solved = next(run for run in content["runs"] if run["status"] == "solved")
+        solved |= change
+        path.write_text(json.dumps(content))
+        assert len(read_results(tmp_path)[1]) == bad
+        assert "temporal-order-6a" in render(KNOWN, tmp_path)
+    content["config"]["learning_rates"].append(9.0)
+    path.write_text(json.dumps(content))
+    assert "its runs are not those of its learning rates" in read_results(tmp_path)[1][0]
+
+
+def test_a_record_in_another_place_does_not_stand_for_a_row(tmp_path):
+    """A copy beside it, in another paper's folder or above: each is named, and the row's own counts."""
+    kept = ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json"
+    places = ["hochreiter1997/temporal-order-6a.full.json", "hochreiter1997/copy.json", "zzz/x.json", "stray.json"]
+    for place in places:
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(kept.read_text())
+    found, bad = read_results(tmp_path)
+    assert list(found) == [("hochreiter1997", "temporal-order-6a", "full")]
+    assert sorted(line.split()[0] for line in bad) == sorted(places[1:])
