@@ -1,14 +1,12 @@
 """What stands around a cell: depth, two directions, dropout, tokens, readouts, carries, nudges, padding."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from contract import close, equal, noise, random_carry, random_params, shaped
 
-from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
+from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
 from seqjax.cells.linen import linen
 from seqjax.cells.lstm import lstm
@@ -234,17 +232,6 @@ def test_start_from_a_given_carry():
     close(apply(params, xs, carry=((start,),)), (head(params, ys), ((carry,),)), TIGHT)
 
 
-@pytest.mark.parametrize("ways", [1, 2])
-def test_layers_of_a_cell_whose_width_is_that_of_its_input(ways):
-    """A skip passes what it reads on beside its own output: each layer is wider than the one below."""
-    cell = spec.build("skip(cell='lstm(hidden=3)')", [cells], Cell)
-    model = sequence_model(cell, D, OUT, layers=3, bidirectional=ways == 2)
-    outputs, _ = model.apply(params := model.init(jax.random.key(0)), noise(1, T, B, D))
-    widths = [D, ways * (D + 3), ways * (ways * (D + 3) + 3)]
-    assert [params[f"layer_{n}"][0].w_x.shape[0] for n in range(3)] == widths
-    assert outputs.shape[-1] == OUT and params["around"]["head"]["kernel"].shape[0] == ways * (widths[2] + 3)
-
-
 @pytest.mark.parametrize(
     "options, says",
     [
@@ -255,7 +242,7 @@ def test_layers_of_a_cell_whose_width_is_that_of_its_input(ways):
         ({"embedding": 4}, "embedding=4, but the task's inputs are vectors"),
         ({"tokens": True, "embedding": 0}, "embedding=0; expected at least 1"),
         ({"around_scale": 0.0}, "around_scale=0.0; expected a positive number"),
-        ({"around_scale": math.inf}, "around_scale=inf; expected a positive number up to"),
+        ({"around_scale": float("inf")}, "around_scale=inf; expected a positive number up to"),
     ],
 )
 def test_refusals(options, says):

@@ -119,15 +119,17 @@ def test_a_text_is_carried_from_batch_to_batch():
     jax.tree.map(np.testing.assert_array_equal, once_more, first)
 
 
-def test_a_schedule_is_told_the_batch():
+@pytest.mark.parametrize("online", [True, False])
+def test_a_schedule_is_told_the_batch(online):
     """And not how many steps the batches before it had."""
-    config = ONLINE._replace(seeds=1, learning_rates=(0.3,), batch_size=1)
+    config = ONLINE._replace(seeds=1, learning_rates=(0.3,), batch_size=1, online=online)
     still = config._replace(schedule="piecewise_constant_schedule(boundaries_and_scales={2: 0.0})")
     runs = [prepare(each).program for each in (config, still)]
     begun = runs[0].init(jnp.int32(0), jnp.float32(0.3), jnp.bool_(True))
     two, three = (runs[1].train(begun, steps, runs[1].data).params for steps in (2, 3))
     jax.tree.map(np.testing.assert_array_equal, two, runs[0].train(begun, 2, runs[0].data).params)
     jax.tree.map(np.testing.assert_array_equal, three, two)
+    assert not np.array_equal(two["around"]["head"]["kernel"], begun.params["around"]["head"]["kernel"])
 
 
 @pytest.mark.parametrize("task", ["embedded_reber", "continual_reber(length=5, carried=2000)"])

@@ -121,36 +121,28 @@ def test_a_solved_run_stops(tmp_path):
 def test_optimizers_by_spec():
     params, grads = np.zeros(2, np.float32), np.array([3.0, 4.0], np.float32)
 
-    def updates(steps, *options):
-        """What so many steps with the same gradient add."""
-        optimizer = make_optimizer(*options)(0.1)
-
-        @jax.jit
-        def run(grads):
-            state, found = optimizer.init(params), []
-            for _ in range(steps):
-                each, state = optimizer.update(grads, state)
-                found.append(each)
-            return found
-
-        return run(grads)
-
     for clip_norm, clip_value, wanted in ((None, None, [3, 4]), (1.0, None, [0.6, 0.8]), (None, 3.5, [3, 3.5])):
-        np.testing.assert_allclose(
-            updates(1, "sgd", None, clip_norm, clip_value)[0], -0.1 * np.array(wanted), rtol=1e-6
-        )
-    for schedule, factors in (
+        optimizer = make_optimizer("sgd", clip_norm, clip_value)(0.1)
+        found, _ = jax.jit(optimizer.update)(grads, optimizer.init(params))
+        np.testing.assert_allclose(found, -0.1 * np.array(wanted), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
         ("cosine_decay_schedule(decay_steps=2)", [1.0, 0.5, 0.0]),
         ("exponential_decay(transition_steps=2, decay_rate=0.25)", [1.0, 0.5, 0.25]),
-    ):
-        found = updates(3, "sgd", schedule, None, None)
-        np.testing.assert_allclose(found, -0.1 * np.outer(factors, grads), atol=1e-7)
+        ("warmup_cosine_decay_schedule(peak_value=1.0, warmup_steps=2, decay_steps=4)", [0.0, 0.5, 1.0]),
+    ],
+)
+def test_a_schedule_scales_the_rate_step_by_step(schedule, factors):
+    np.testing.assert_allclose([make_schedule("--schedule", schedule)(step) for step in range(3)], factors, atol=1e-6)
 
 
 def test_held_parameters_move_late_or_never():
     """To the bit as the optimizer inside would move them, once they do."""
     params = {"a": {"w": np.ones(2, np.float32), "b": np.ones(1, np.float32)}, "ab": np.ones(1, np.float32)}
-    make = make_optimizer("held(optimizer='adam', late=('a',), steps=2, fixed=('a/b',))", None, None, None)
+    make = make_optimizer("held(optimizer='adam', late=('a',), steps=2, fixed=('a/b',))", None, None)
 
     def moved(optimizer):
         state, found = optimizer.init(params), []
@@ -159,7 +151,7 @@ def test_held_parameters_move_late_or_never():
             found.append(jax.tree.map(np.asarray, updates))
         return found
 
-    held, free = (moved(each(0.1)) for each in (make, make_optimizer("adam", None, None, None)))
+    held, free = (moved(each(0.1)) for each in (make, make_optimizer("adam", None, None)))
     for step, (ours, theirs) in enumerate(zip(held, free)):
         assert not ours["a"]["b"].any()
         np.testing.assert_array_equal(ours["ab"], theirs["ab"])

@@ -208,18 +208,13 @@ def lstm(
 
     def init(key: Array, input_size: int) -> LSTMParams:
         key_x, key_h, key_lag, key_gates = jax.random.split(key, 4)
-        forget = initializers.bias(width, forget_bias)
-        biases = {
-            "i": initializers.bias(width, input_bias),
-            "f": forget,
-            "g": jnp.zeros(hidden),
-            "o": initializers.bias(width, output_bias),
-        }
+        given = {"i": input_bias, "f": forget_bias, "o": output_bias}
+        biases = {"g": jnp.zeros(hidden)} | {gate: initializers.bias(width, each) for gate, each in given.items()}
         if max_lag is not None:
             lag = initializers.chrono(key_lag, width, max_lag)
             biases |= {"f": lag, "i": -lag}
         elif coupled:
-            biases["i"] = -forget
+            biases["i"] = -biases["f"]
         w_gates = None
         if full_gate_recurrence:
             w_gates = initializers.recurrent(key_gates, k * width, 1, recurrent_init, recurrent_scale)

@@ -78,19 +78,23 @@ def _require_whole(content: dict[str, Any]) -> None:
     """Raise ValueError or KeyError where something that the page is made of is missing or of another kind."""
     config, device = content["config"], content["environment"]["device"]
     runs = content["runs"]
-    if not at_best(content) or any({"status", "solved_at", "loss", "score"} - run.keys() for run in runs):
+    if not at_best(content) or any({"status", "steps", "solved_at", "loss", "score"} - run.keys() for run in runs):
         raise ValueError("its runs are not whole")
     counts = [config[name] for name in ("batch_size", "steps", "seeds")] + [device["count"]]
+    counts += [run["steps"] for run in runs]
     perhaps = [content["wall_seconds"], *(run["solved_at"] for run in runs)]
     for value in (*counts, *(value for value in perhaps if value is not None)):
         if not _is_number(value) or value < 0:
             raise ValueError(f"{value!r:.40} in the place of a number from 0 on")
     numbers = [value for run in runs for value in run.get("grades", {}).values()]
+    numbers += [content["baseline"], *content.get("peers", {}).values()]
     perhaps = [run[name] for run in runs for name in ("loss", "score")]
     for value in (*numbers, *(value for value in perhaps if value is not None)):
         if not _is_number(value):
             raise ValueError(f"{value!r:.40} in the place of a number")
-    texts = [content[name] for name in ("paper", "row", "budget")] + [device["kind"], config["task"]]
+    if len({frozenset(run.get("grades", {})) for run in runs}) > 1:
+        raise ValueError("its runs have other grades than each other")
+    texts = [content[name] for name in ("paper", "row", "budget", "command")] + [device["kind"], config["task"]]
     for value in (*texts, *(run["status"] for run in runs)):
         if not isinstance(value, str):
             raise ValueError(f"{value!r:.40} in the place of a text")

@@ -93,7 +93,8 @@ def check(config: Config) -> Config:
         bound = getattr(config, name)
         if bound is not None and not bound > 0:
             raise UserError(f"--{name}={bound}; expected a positive number, or nothing for no clipping")
-    make_optimizer(config.optimizer, config.schedule, config.clip_norm, config.clip_value)
+    make_optimizer(config.optimizer, config.clip_norm, config.clip_value)
+    make_schedule("--schedule", config.schedule)
     make_schedule("--teacher_forcing", config.teacher_forcing)
     make_penalty(config.penalty)
     try:

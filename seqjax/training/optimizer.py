@@ -16,26 +16,21 @@ from seqjax.types import Array, PyTree, UserError
 
 
 def make_optimizer(
-    optimizer: str, schedule: str | None, clip_norm: float | None, clip_value: float | None
+    optimizer: str, clip_norm: float | None, clip_value: float | None
 ) -> Callable[[Array], optax.GradientTransformation]:
     """learning rate -> GradientTransformation; the rate may be a traced value, one for each run.
 
     Args:
         optimizer: spec of an optax optimizer without its rate: 'adam', 'sgd(momentum=0.9)'; or `held`.
-        schedule: spec of an optax schedule that the rate is multiplied by, its init_value 1 unless
-            given, or 0 where it warms up to a peak_value: 'cosine_decay_schedule(decay_steps=5000)'; None
-            for a constant rate.
         clip_norm: gradients are scaled down to this global L2 norm. (Pascanu et al. 2013, section 3.2)
         clip_value: gradients are cut elementwise to ±clip_value, before clip_norm.
 
     Raises:
-        UserError: no such optimizer or schedule, with the nearest name, a wrong argument, or an optimizer
+        UserError: no such optimizer, with the nearest name, a wrong argument, or an optimizer
             that asks for more than gradients.
     """
     spec = _parsed("--optimizer", optimizer)
     make = _known("--optimizer", spec, optimizers(), given=["learning_rate"])
-    factor = make_schedule("--schedule", schedule)
-
     if spec.name != "held":  # which asks for the network's own names
         toy = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
         _tried("--optimizer", spec, lambda: jax.eval_shape(partial(_moved, make(0.1, **spec.arguments)), toy))
@@ -43,14 +38,16 @@ def make_optimizer(
     clips += [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
 
     def at_rate(rate: Array) -> optax.GradientTransformation:
-        scaled = rate if factor is None else lambda count: rate * factor(count)
-        return optax.chain(*clips, make(learning_rate=scaled, **spec.arguments))
+        return optax.chain(*clips, make(learning_rate=rate, **spec.arguments))
 
     return at_rate
 
 
 def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | None:
-    """step -> factor, of the spec of an optax schedule, its init_value as `make_optimizer` says; None for None."""
+    """step -> factor, of the spec of an optax schedule: 'cosine_decay_schedule(decay_steps=5000)'; None for None.
+
+    Its init_value is 1 unless given, or 0 where it warms up to a peak_value.
+    """
     if text is None:
         return None
     shape = _parsed(flag, text)

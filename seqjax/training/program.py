@@ -66,10 +66,8 @@ def make_program(
         raise UserError(f"--bidirectional: --task={config.task!r} asks for what comes next, and it would be read")
     if config.online:
         online.require(config, task, model, parts)
-    # online, where the optimizer counts updates, of which a batch has many, the schedule is told the batch
-    schedule = make_schedule("--schedule", config.schedule) if config.online else None
-    within = None if config.online else config.schedule
-    optimizer = make_optimizer(config.optimizer, within, config.clip_norm, config.clip_value)
+    optimizer = make_optimizer(config.optimizer, config.clip_norm, config.clip_value)
+    schedule = make_schedule("--schedule", config.schedule)
     penalty = make_penalty(config.penalty)
     divided = split_model(model, parts)
 
@@ -111,6 +109,10 @@ def make_program(
         anew = begins(train, run.step, config.batch_size)
         return jax.tree.map(lambda new, old: jnp.where(anew, new, old), fresh(run.params), run.carry)
 
+    def rated(run: RunState) -> optax.GradientTransformation:
+        """The optimizer at the rate of the run's next step."""
+        return optimizer(run.learning_rate * (1 if schedule is None else schedule(run.step)))
+
     def at_once(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """One update by the gradient of a whole batch; gives the loss and the gradient's norm too."""
         drops = config.dropout or config.input_dropout or config.teacher_forcing
@@ -121,16 +123,15 @@ def make_program(
             *(task, data[0], run.stream("train"), run.step, config.batch_size, parts),
         )
         grads = mean_over_shares(grads, parts)
-        updates, opt_state = optimizer(run.learning_rate).update(grads, run.opt_state, run.params)
+        updates, opt_state = rated(run).update(grads, run.opt_state, run.params)
         params = optax.apply_updates(run.params, updates)
         return run.replace(params=params, opt_state=opt_state, carry=carry), value, optax.tree.norm(grads)
 
     def step_by_step(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """As `at_once`, with an update at every step of the batch."""
         carry = carried(run, data[0])
-        rated = optimizer(run.learning_rate * (1 if schedule is None else schedule(run.step)))
         params, opt_state, carry, value, norm = on_batch(
-            lambda batch: online.learn(task, model, rated, run.params, run.opt_state, carry, batch),
+            lambda batch: online.learn(task, model, rated(run), run.params, run.opt_state, carry, batch),
             *(task, data[0], run.stream("train"), run.step, config.batch_size),
         )
         return run.replace(params=params, opt_state=opt_state, carry=carry if streams else ()), value, norm
