@@ -68,6 +68,8 @@ BAD = [
     ("--optimizer=lbfgs", "--optimizer='lbfgs()': "),
     ("--optimizer=adam(mu_dtype='foo')", "data type 'foo' not understood"),
     ("--schedule=cosine_decay_schedule(decay_steps=0)", "requires positive decay_steps, got decay_steps=0"),
+    ("--schedule=exponential_decay(transition_steps=0, decay_rate=0.5)", "transition_steps=0; expected at least 1"),
+    ("--schedule=linear_schedule(end_value=0.0, transition_steps=-3)", "transition_steps=-3; expected at least 1"),
     ("--penalty=flossing(k=1000)", "--penalty='flossing(k=1000)': k=1000; expected 1 to "),
     ("--first_seed=3000000000", "--first_seed=3000000000; expected seeds below 2147483648"),
     ("--beam=5", "--beam=5 is of a network that writes"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from experiments import reproduce, rows
 from seqjax.papers.row import Paper
 from seqjax.report.kept import read_results
-from seqjax.report.medians import at_best, measured
+from seqjax.report.medians import at_best, measured, without_memory
 from seqjax.report.reproduction import render
+from seqjax.training.building import build_task
 
 ROOT = Path(__file__).parents[1]
 KNOWN = rows.registry()
@@ -19,8 +21,7 @@ KNOWN = rows.registry()
 def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     """At the largest budget that decides, whatever a smaller one said; what may not be passed on is not at hand."""
     kept = json.loads((ROOT / "results/papers/hochreiter1997/temporal-order-6a.full.json").read_text())
-    found = KNOWN["hochreiter1997"].rows
-    original = next(each for each in found if each.name == kept["row"])
+    original = _row("hochreiter1997", kept["row"])
     penn = KNOWN["zaremba2014"].rows[0]
     here = measured(original, at_best(kept), 1).value
     numbers = {"same": here, "slow": 3 * here, "fast": 10, "none": None, "other": here, "tried": here}
@@ -67,6 +68,41 @@ def test_the_page_tells_every_rate_of_a_grid(tmp_path):
     )
 
 
+def test_the_page_says_by_what_a_row_was_solved_and_what_the_guess_without_memory_has(tmp_path):
+    """What the record says, whatever the task would say now; of a count of sequences there is no such guess."""
+    known = {
+        "hochreiter1997": Paper("H", tuple(_row("hochreiter1997", name) for name in ("adding-100", "embedded-reber"))),
+        "bai2018": Paper("B", (_row("bai2018", "adding-200-gru"),)),
+    }
+    for paper, row in (("hochreiter1997", "adding-100"), ("bai2018", "adding-200-gru")):
+        (tmp_path / "papers" / paper).mkdir(parents=True)
+        kept = json.loads((ROOT / f"results/papers/{paper}/{row}.full.json").read_text())
+        (tmp_path / "papers" / paper / f"{row}.full.json").write_text(json.dumps(kept | {"criterion": f"{row} done"}))
+    page = render(known, tmp_path / "papers").splitlines()
+    assert "- `adding-100`: solved: adding-100 done." in page
+    counted, lost = (
+        next(line for line in page if line.startswith(f"| `{name}` | full"))
+        for name in ("adding-100", "adding-200-gru")
+    )
+    assert counted.split(" | ")[5] == "-" and lost.split(" | ")[5] == "0.167"
+    assert without_memory(_row("bai2018", "adding-200-gru")._replace(measure="bits"), {"baseline": math.log(8)}) == 3
+    assert without_memory(_row("bai2018", "adding-200-gru")._replace(measure="perplexity"), {"baseline": 0.0}) == 1
+
+
+def test_every_kept_result_was_solved_by_the_criterion_that_its_task_has_now():
+    """Where a task's changes, its rows are to be run again. Data are not read for it."""
+    criterion = cache(lambda text: build_task(text).criterion)
+    found, bad = read_results(ROOT / "results/papers")
+    drawn = {key: kept for key, kept in found.items() if _row(*key[:2]).data_set is None}
+    told = {key: kept["criterion"] for key, kept in drawn.items()}
+    assert told == {key: criterion(kept["config"]["task"]) for key, kept in drawn.items()}
+    assert not bad and len(drawn) > 50 and not any(kept["config"].get("eval_task") for kept in drawn.values())
+
+
+def _row(paper, name):
+    return next(row for row in KNOWN[paper].rows if row.name == name)
+
+
 def _changed(content, **runs):
     """A record of which every run is said to be otherwise."""
     return content | {"runs": [run | runs for run in content["runs"]]}
@@ -87,6 +123,7 @@ def _changed(content, **runs):
         (lambda c: c | {"peers": {"mean": "much"}}, "'much' in the place of a number"),
         (lambda c: c | {"baseline": None}, "None in the place of a number"),
         (lambda c: c | {"command": 3}, "3 in the place of a text"),
+        (lambda c: c | {"criterion": None}, "None in the place of a text"),
         (lambda c: _changed(c, steps=None), "None in the place of a number from 0 on"),
         (
             lambda c: c | {"runs": [c["runs"][0] | {"grades": {"F1": 0.5}}, *c["runs"][1:]]},

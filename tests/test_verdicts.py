@@ -157,7 +157,7 @@ def test_what_neither_the_row_nor_an_older_record_names_has_its_default():
 def test_the_picture_shows_the_rows_that_have_both_numbers():
     """At the largest budget that was run; not one whose published number is zero, or whose seeds gave none."""
     runs = [run(solved_at=50, loss=0.5) | {"learning_rate": 1.0}, run(loss=2.0) | {"learning_rate": 1.0}]
-    kept = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict(), "runs": runs}
+    kept = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict(), "runs": runs, "baseline": 2.0}
     rows = [row(), row(published=0.0)._replace(name="zero"), row(published=None)._replace(name="none")]
     rows += [row("sequences", 2000.0)._replace(name="counted"), row()._replace(name="not_run")]
     papers = {"p": Paper("P", tuple(rows))}
@@ -169,23 +169,28 @@ def test_the_picture_shows_the_rows_that_have_both_numbers():
     assert ratios.ratios(papers, results).png.startswith(b"\x89PNG") and ratios.ratios(papers, {}) is None
 
 
-def test_the_point_is_the_median_and_the_bar_its_interval():
+def test_the_point_is_the_median_the_bar_its_interval_and_the_stroke_the_guess_without_memory():
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
-    for place, found in enumerate(
-        (Measured(2.0, 1.0, 3.0), Measured(2.0, 1.0, math.inf), Measured(-math.inf, 1.0, 1.0))
-    ):
-        ratios._draw(ax, place, ratios.Line("p", row(), "full", False, found, "reproduced"), 0.1, 9.0)
+    many = (Measured(2.0, 1.0, 3.0), 4.0), (Measured(2.0, 1.0, math.inf), None), (Measured(-math.inf, 1.0, 1.0), None)
+    for place, (found, guess) in enumerate(many):
+        ratios._draw(ax, place, ratios.Line("p", row(), "full", False, found, "reproduced", guess), 0.1, 9.0)
     drawn = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()]) for line in ax.lines]
     bars = [at for marker, at in drawn if marker == "None" and at != [0.97, 1.03]]
     points = [(marker, at) for marker, at in drawn if marker != "None"]
     assert bars == [[1.0, 3.0], [1.0, 9.0], [1.0, 1.0]]
-    assert points == [("o", [2.0]), (">", [round(9 / 1.06, 6)]), ("o", [2.0]), ("<", [round(0.1 * 1.06, 6)])]
+    assert points == [
+        ("|", [4.0]),
+        ("o", [2.0]),
+        (">", [round(9 / 1.06, 6)]),
+        ("o", [2.0]),
+        ("<", [round(0.1 * 1.06, 6)]),
+    ]
 
 
 def test_a_picture_of_seeds_that_never_solve_or_diverge_is_drawn():
-    result = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict()}
+    result = {"best_learning_rate": 1.0, "config": Config("rnn", "adding")._asdict(), "baseline": 1.0}
     ends = {"sequences": run(), "score": DIVERGED, "loss": DIVERGED}
     for measure, end in ends.items():
         runs = [each | {"learning_rate": 1.0} for each in (end, end, run(solved_at=50))]

@@ -24,7 +24,8 @@ def result(
 ) -> dict[str, Any]:
     """What is kept of a run, as JSON: its settings, every run's end and grades, device, versions, wall time.
 
-    `earlier` tells of a run that went on beyond its end how many steps it had before, and by which commit.
+    `criterion` is that by which runs were solved, in words. `earlier` tells of a run that went on beyond its end
+    how many steps it had before, and by which commit.
 
     peers: the task's own, simple predictors on the same rows
     """
@@ -48,6 +49,7 @@ def result(
         **({"earlier": before} if before else {}),
         "parameters": record.parameters,
         "baseline": record.baseline,
+        "criterion": record.config["task"].get("criterion", ""),
         "peers": dict(peers),
         "best_learning_rate": best_rate(record),
         "wall_seconds": record.wall_seconds,
@@ -95,6 +97,7 @@ def _require_whole(content: dict[str, Any]) -> None:
     if len({frozenset(run.get("grades", {})) for run in runs}) > 1:
         raise ValueError("its runs have other grades than each other")
     texts = [content[name] for name in ("paper", "row", "budget", "command")] + [device["kind"], config["task"]]
+    texts += [content.get("criterion", "")]
     for value in (*texts, *(run["status"] for run in runs)):
         if not isinstance(value, str):
             raise ValueError(f"{value!r:.40} in the place of a text")

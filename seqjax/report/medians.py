@@ -86,8 +86,17 @@ def times_slower(slower: Mapping[str, Any], faster: Mapping[str, Any]) -> Measur
     return Measured(float(_medians(above[1]) / middle), float(low[LOW]), float(high[HIGH]))
 
 
+def without_memory(row: Row, result: Mapping[str, Any]) -> float | None:
+    """What the best guess without memory has of a row's measure; None of one that is not made of the loss."""
+    return OF_LOSS[row.measure](result["baseline"]) if row.measure in OF_LOSS else None
+
+
 LARGEST = 700.0  # nats, whose exponential still is a number
-OF_LOSS = {"perplexity": lambda nats: math.exp(min(nats, LARGEST)), "bits": lambda nats: nats / math.log(2)}
+OF_LOSS = {
+    "loss": lambda loss: loss,
+    "perplexity": lambda nats: math.exp(min(nats, LARGEST)),
+    "bits": lambda nats: nats / math.log(2),
+}
 
 
 def _value(row: Row, run: Mapping[str, Any], batch_size: int) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.papers.row import LESS_IS_BETTER, Paper, Row
 from seqjax.report.figures import PALETTE, Figure, canvas, legend_above, line, png
-from seqjax.report.medians import Measured
+from seqjax.report.medians import Measured, without_memory
 from seqjax.report.verdicts import decisive, fewer, judged
 
 if TYPE_CHECKING:
@@ -18,10 +18,13 @@ TITLE = "Measured over published"
 EXPLANATION = (
     "Every row with both numbers, at the largest budget that was run: the median over seeds and its bootstrap "
     "interval, divided by the published number. Left of 1 is better where less is better; a row of which more is "
-    "better is marked ↑. An arrow leads to seeds that never solve the task or diverge. Rows whose published number is "
-    "zero are left out."
+    "better is marked ↑. An arrow leads to seeds that never solve the task or diverge. A black stroke is the best "
+    "guess without memory, where a loss is measured. Rows whose published number is zero are left out."
 )
 COLOURS = {"reproduced": PALETTE[2], "better": PALETTE[0], "not reproduced": PALETTE[1], "unclear": "#777777"}
+
+
+GUESS = {"color": "black", "marker": "|", "linestyle": "none", "markersize": 9}
 
 
 class Line(NamedTuple):
@@ -33,6 +36,7 @@ class Line(NamedTuple):
     cut: bool
     found: Measured
     words: str
+    guess: float | None = None  # the best without memory
 
 
 def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], dict[str, Any]]) -> Figure | None:
@@ -46,7 +50,7 @@ def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], d
     with canvas(9, 1.2 + 0.27 * len(lines)) as figure:
         ax = figure.subplots()
         ax.set_xscale("log")
-        drawn = [value / each.row.published for each in lines for value in each.found]
+        drawn = [value / each.row.published for each in lines for value in (*each.found, each.guess or 0)]
         drawn = [ratio for ratio in drawn if 0 < ratio < math.inf]
         low, high = min([0.5, *drawn]) / 1.3, max([2, *drawn]) * 1.3
         for place, each in enumerate(lines):
@@ -61,6 +65,7 @@ def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], d
         ax.set_xlabel("measured / published")
         handles = [line(words, color=colour, marker="o", linestyle="none") for words, colour in COLOURS.items()]
         handles += [line("within the row's tolerance", color="#cccccc", linewidth=6)]
+        handles += [line("best guess without memory", **GUESS)]
         legend_above(figure, handles)
         return Figure("ratios", TITLE, EXPLANATION, png(figure))
 
@@ -73,7 +78,8 @@ def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[st
     budget, result = kept
     found, words = judged(row, budget, result)
     cut = bool(fewer(row, result["config"]))
-    return None if found.value is None else Line(paper, row, budget, cut, found, words)
+    guess = without_memory(row, result)
+    return None if found.value is None else Line(paper, row, budget, cut, found, words, guess)
 
 
 def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
@@ -86,6 +92,8 @@ def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
         if math.isinf(ratio):
             at, marker = (right / 1.06, ">") if ratio > 0 else (left * 1.06, "<")
             ax.plot([at], [place], marker=marker, color=colour, markersize=7)
+    if each.guess is not None:
+        ax.plot([each.guess / row.published], [place], **GUESS)
     if left < middle < right:
         ax.plot([middle], [place], marker="o", color=colour, markersize=5.5)
 

@@ -10,16 +10,16 @@ from typing import Any
 from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, SOURCES, TOLERANCES, Paper, Row
 from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.kept import read_results
-from seqjax.report.medians import at_best, at_rate, coverage, measured
+from seqjax.report.medians import at_best, at_rate, coverage, measured, without_memory
 from seqjax.report.ratios import EXPLANATION, TITLE
-from seqjax.report.tables import spread
+from seqjax.report.tables import short, spread
 from seqjax.report.verdicts import RULES, SMALLER, decisive, fewer, interval, judged, published
 
 Results = Mapping[tuple[str, str, str], dict[str, Any]]  # as `read_results` gives them
 
 HEADINGS = (
-    "row", "budget", "measure", "published", "measured [interval]", "learning rate", "solved", "steps to solve",
-    "verdict", "device", "wall time",
+    "row", "budget", "measure", "published", "measured [interval]", "without memory", "learning rate", "solved",
+    "steps to solve", "verdict", "device", "wall time",
 )  # fmt: skip
 
 
@@ -38,8 +38,8 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         f"range, which covers the true median of {covered} of cases.",
         "The best rate is that at which most seeds solve the task, then soonest, then with the least loss. Of",
         "sequences until solved, a seed that never solves the task counts as the longest; steps to solve are the",
-        "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which most",
-        "applications and music have not.",
+        "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which is said",
+        "below; most applications and music have none. Without memory: the best guess that has none, of the loss.",
         "",
         f"{RULES} Tolerances: {tolerances}, or as a row says.",
         "",
@@ -76,6 +76,8 @@ def _section(name: str, paper: Paper, results: Results) -> list[str]:
         kept = decisive(row, name, results)
         if kept and kept[1]["environment"].get("dirty"):
             notes.setdefault("made with changes that were in no commit", []).append(row.name)
+        if kept and kept[1].get("criterion"):
+            notes.setdefault(f"solved: {kept[1]['criterion']}", []).append(row.name)
     parts += ["", *[f"- {', '.join(f'`{each}`' for each in names)}: {note}." for note, names in notes.items()], ""]
     grids = [line for row in paper.rows if (line := _at_every_rate(name, row, results))]
     if grids:
@@ -143,6 +145,7 @@ def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
         config, device = found["config"], found["environment"]["device"]
         runs = at_best(found)
         value, words = judged(row, budget, found)
+        guess = without_memory(row, found)
         steps = spread(run["solved_at"] for run in runs)
         solved = sum(run["status"] == "solved" for run in runs)
         wall = found["wall_seconds"]
@@ -153,6 +156,7 @@ def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
                 row.measure_words,
                 published(row),
                 interval(row, value),
+                "-" if guess is None else short(guess),
                 _rate(found),
                 f"{solved}/{len(runs)}",
                 str(steps) if steps else "-",
@@ -161,7 +165,7 @@ def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
                 "-" if wall is None else f"{wall / 60:.1f} min",
             ]
         )
-    return lines or [[*begin, "-", row.measure_words, published(row), _not_run(row), *"------"]]
+    return lines or [[*begin, "-", row.measure_words, published(row), _not_run(row), *"-------"]]
 
 
 def _not_run(row: Row) -> str:

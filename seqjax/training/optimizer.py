@@ -1,4 +1,4 @@
-"""From specs to an optax optimizer: clip, then the optimizer at a rate that a schedule scales."""
+"""From specs to optax: an optimizer with its clipping, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -55,6 +55,9 @@ def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | Non
     if "init_value" in takes and "init_value" not in shape.arguments:
         shape = Spec(shape.name, {"init_value": 0.0 if "peak_value" in takes else 1.0, **shape.arguments})
     make = _known(flag, shape, schedules())
+    steps = shape.arguments.get("transition_steps", 1)
+    if steps <= 0:  # of which optax makes a constant
+        raise UserError(f"{flag}={text!r}: transition_steps={steps}; expected at least 1")
     return _tried(flag, shape, lambda: make(**shape.arguments))
 
 
