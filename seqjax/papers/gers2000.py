@@ -35,7 +35,7 @@ BLOCKS = (
     "input_init='uniform', input_scale=0.2)"
 )
 SIGMOID = ", outputs='sigmoid'"
-THRESHOLD = SIGMOID + ", threshold=0.49"
+THRESHOLD = SIGMOID + ", threshold={}"
 AS = "as continual-reber-forget-gate, with "
 
 
@@ -85,15 +85,23 @@ PAPER = Paper(
             "-threshold",
             0.18,
             "as continual-reber-online, with the paper's threshold: the legal symbols and no others above .49, which "
-            "is how we understand it [M]; as a decaying rate does not help here, it may be meant otherwise",
-            outputs=THRESHOLD,
+            "is how we understand it [M], and cannot be what is meant at a constant rate: of two legal symbols each "
+            "has a chance of 1/2, and the outputs of a net that predicts them go to and fro about it; halfway to an "
+            "illegal one the same nets pass (continual-reber-online-threshold-halfway)",
+            outputs=THRESHOLD.format(0.49),
+        ),
+        _online(
+            "-threshold-halfway",
+            None,
+            "as continual-reber-online-threshold, with a threshold of ours, halfway between a chance of 0 and of 1/2",
+            outputs=THRESHOLD.format(0.25),
         ),
         _online(
             "-threshold-decay",
             0.62,
             "as continual-reber-online-threshold, at a rate that decays by .99 in 10⁴ symbols; the .99 is the paper's, "
             "the 10⁴ are ours",
-            outputs=THRESHOLD,
+            outputs=THRESHOLD.format(0.49),
             schedule="exponential_decay(transition_steps=100, decay_rate=0.99)",
         ),
         _online(
