@@ -1,7 +1,8 @@
 """Change one thing in a cell at a time: is the task still solved, and what does the gradient do?
 
 --gradients scales the gradient along one path (h, c, x or a gate), all values unchanged; 0 stops it.
---changes sets an argument of the cell. The cell as it is comes first; each other is one change to it.
+--changes sets an argument of the cell. The cell as it is comes first; each other is one change to it. What both change
+if left out are paths and arguments of the lstm: for another cell give both.
 
 Example:
   python -m experiments.ablation --cell='lstm(hidden=64)' --task='adding(length=100)' \\

@@ -79,7 +79,8 @@ def define_run(flag_values: flags.FlagValues, script: str) -> None:
     flags.DEFINE_boolean(
         "resume",
         False,
-        "continue the run directory where it stopped; with more --steps, beyond its end",
+        "continue the run directory where it stopped"
+        + "; with more --steps, beyond its end" * ("steps" in flag_values),
         flag_values=flag_values,
     )
 

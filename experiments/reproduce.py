@@ -9,8 +9,10 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
+import tempfile
 from pathlib import Path
 
 from absl import flags
@@ -39,7 +41,8 @@ flags.DEFINE_string("paper", None, "one of seqjax/papers; all if left out", flag
 flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
-flags.DEFINE_string("results", "results", "folder of the result records, kept under papers/", flag_values=FLAGS)
+KEPT = "folder of the result records, kept under papers/; RESULTS.md is beside this one, but in any other"
+flags.DEFINE_string("results", "results", KEPT, flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
 command_line.define_mesh(FLAGS)
 launch.define_launch(FLAGS)
@@ -55,18 +58,33 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.list:
         show_list(chosen, values, results)
         return
+    page = Path(values.results if values.results != FLAGS["results"].default else "") / "RESULTS.md"
     failed = {}
-    if not values.render:
+    if values.render:
+        _require_records(results)
+    else:
         command = command_line.command("reproduce", argv)
         if values.launch:
             failed = _run_apart(chosen, values, command)
-        failed |= _run_here([each for each in chosen if _title(*each) not in failed], values, command, results, known)
+        try:
+            here = [each for each in chosen if _title(*each) not in failed]
+            failed |= _run_here(here, values, command, results, known)
+        except Preempted:
+            _write_page(page, known, results)
+            raise
     for title, why in failed.items():
         print(f"failed: {title}: {why}", file=sys.stderr)
     if len(failed) < len(chosen):
-        _write_page(Path(values.results).parent / "RESULTS.md", known, results)
+        _write_page(page, known, results)
     if failed:
-        raise UserError(f"{len(failed)} of {len(chosen)} rows failed; the same command again goes on with those alone")
+        remedy = "once that is mended, the same command goes on with those alone"
+        raise UserError(f"{len(failed)} of {len(chosen)} rows failed; {remedy}")
+
+
+def _require_records(results: Path) -> None:
+    """Raise UserError where there is nothing to make a page of."""
+    if not any(results.rglob("*.json")):
+        raise UserError(f"{results} holds no records; expected the folder in which rows that were run are kept")
 
 
 def _write_page(page: Path, known: dict[str, Paper], results: Path) -> None:
@@ -77,7 +95,7 @@ def _write_page(page: Path, known: dict[str, Paper], results: Path) -> None:
         results.mkdir(parents=True, exist_ok=True)
         if figure is not None:
             write_whole(results / f"{figure.name}.png", figure.png)
-        write_whole(page, render(known, results).encode())
+        write_whole(page, render(known, results, page.parent).encode())
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
     for line in bad:
@@ -92,16 +110,22 @@ def _title(name: str, row: Row) -> str:
 def _run_here(
     chosen: list[tuple[str, Row]], values: flags.FlagValues, command: str, results: Path, known: dict[str, Paper]
 ) -> dict[str, str]:
-    """Run the rows whose data are at hand, one after the other; of those that failed, why."""
-    failed, lacking = {}, set()
+    """Run the rows whose data are at hand, one after the other; of those that failed, why.
+
+    Raises:
+        UserError: there are none.
+    """
+    failed, lacking = {}, []
     for name, row in chosen:
         try:
             if not run_row(name, row, values, command, results):
-                lacking.add(name)
+                lacking.append(name)
         except UserError as error:
             failed[_title(name, row)] = str(error)
     if lacking:
-        _tell_others(known, lacking, values)
+        _tell_others(known, set(lacking), values)
+    if chosen and len(lacking) == len(chosen):
+        raise UserError("no row was run, as none of those that were asked for has its data at hand")
     return failed
 
 
@@ -141,6 +165,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     directory, kept = rows.directory_of(name, row, values), results / name / f"{row.name}.{budget}.json"
     if kept.exists():
         _require_no_loss(kept, values.seeds)
+    _require_room(kept.parent)
     prepared = prepare(config, values.mesh)
     with heeded() as stopping, progress_bar(config.steps) as show:
         try:
@@ -153,16 +178,27 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
                 stopping=stopping,
             )
         except Preempted as stopped:
+            with contextlib.suppress(UserError):  # there may be nothing to report yet
+                write_report(directory)
             raise Preempted(f"{name}/{row.name} {stopped}; go on with: {command}") from stopped
     (record,) = load(directory)
     grades = [] if row.grade is None else [_grades(directory, number) for number in range(len(config.runs))]
     found = result(row, name, budget, record, command, grades, prepared.eval_task.peers)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     write_json(kept, found)
     value, words = judged(row, budget, found)
     told = f"published {published(row)}, measured {interval(row, value)}: {words}"
     print(f"{name}/{row.name}: {told}; its pictures: {write_report(directory)}")
     return True
+
+
+def _require_room(folder: Path) -> None:
+    """Raise UserError where no result could be kept once it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"no results can be kept in {folder}: {error.strerror}; --results names another") from error
 
 
 def _require_no_loss(kept: Path, seeds: int | None) -> None:

@@ -57,6 +57,7 @@ BAD = [
     ("--task=addding", "did you mean 'adding'"),
     ("--task=pixel_images(data='./no/such/folder')", "./no/such/folder"),
     ("--eval_task=pari", "--eval_task='pari': no task 'pari'; did you mean 'parity'?"),
+    ("--character_width=3", "--character_width=3 is of the characters of words, and --task='adding' has none"),
     ("--eval_task=two_sequence", "its input size is 1, that of --task='adding' is 2"),
     ("--eval_task=parity", "--eval_task='parity': its output size is 2, that of --task='adding' is 1; expected"),
     ("--seeds=x", "seeds"),

@@ -3,11 +3,13 @@
 import itertools
 import math
 
+import jax
 import numpy as np
 import pytest
 from drawing import PADDED, SIZE, SMALLER, UNIFORM, VARIABLE, draw, perfect
 
 from seqjax.tasks.associative_recall import associative_recall
+from seqjax.tasks.warp import warp
 
 # Copy memory
 
@@ -153,3 +155,10 @@ def test_associative_recall_asks_for_a_key_that_was_read():
     assert (abs(places.mean(1) - 1 / 3) < 5 * (2 / 9 / SIZE) ** 0.5).all()
     assert (abs(np.bincount(keys.ravel()) / SIZE - 3 / 4) < 5 * (3 / 16 / SIZE) ** 0.5).all()
     assert associative_recall().input_size == 37
+
+
+def test_a_warp_whose_steps_are_more_than_an_integer_holds_begins_with_its_first_character():
+    """Times are summed up to the length alone: Σ n is beyond 2³¹ here."""
+    task = warp(length=70_000, warping=69_999)
+    batch = task.sample(jax.random.key(0), 2)
+    assert not np.asarray(batch.targets[0]).any() and 0.1 < np.mean(np.asarray(batch.targets) == 0) < 0.9

@@ -1,12 +1,19 @@
 """What the classical cells begin with: biases in their blocks, chrono initialization, the forms of their matrices."""
 
+import importlib
+import inspect
+import math
+import pkgutil
+
 import jax
 import numpy as np
 import pytest
 
 from seqjax import Cell, UserError, cells, spec
 from seqjax.cells.gru import gru
+from seqjax.cells.lru import lru
 from seqjax.cells.lstm import lstm
+from seqjax.cells.orthogonal_rnn import orthogonal_rnn
 from seqjax.cells.rnn import rnn
 from seqjax.models import sequence_model
 
@@ -85,6 +92,70 @@ def test_input_matrices_are_what_they_say(kind, scale, spread, largest):
     assert w.shape == (50, 160)
     assert abs(w.std() / spread - 1) < 0.05 and abs(w.mean()) < 5 * spread / w.size**0.5
     assert np.abs(w).max() <= largest
+
+
+def begun(argument):
+    """Cells with an argument, by name, and how they begin: (settings) -> parameters, of 300 inputs and 40 units."""
+    found = {}
+    for name in (each.name for each in pkgutil.iter_modules(cells.__path__)):
+        make = getattr(importlib.import_module(f"seqjax.cells.{name}"), name, None)
+        if make and argument in inspect.signature(make).parameters:
+            found[name] = lambda make=make, **more: jax.jit(lambda key: make(hidden=40, **more).init(key, 300))(
+                jax.random.key(7)
+            )
+    return found
+
+
+@pytest.mark.parametrize("name", begun("input_init"))
+def test_every_cells_input_matrices_begin_as_asked(name):
+    begin = begun("input_init")[name]
+    uniform, usual = (np.asarray(begin(**more).w_x) for more in ({"input_init": "uniform", "input_scale": 0.25}, {}))
+    assert 0.245 < np.abs(uniform).max() <= 0.25 and abs(uniform.std() * 3**0.5 / 0.25 - 1) < 0.05
+    for w in np.split(usual, usual.shape[1] // 40, axis=1):
+        assert abs(w.std() / (2 / (300 + 40)) ** 0.5 - 1) < 0.05  # Glorot's
+
+
+@pytest.mark.parametrize("name", begun("recurrent_init"))
+def test_every_cells_recurrent_matrices_begin_as_asked(name):
+    params = begun("recurrent_init")[name](recurrent_init="identity", recurrent_scale=0.5)
+    for w in (np.asarray(getattr(params, field)) for field in ("w_h", "w_z") if hasattr(params, field)):
+        for block in np.split(w.reshape(40, -1), w.shape[-1] // 40, axis=1):
+            np.testing.assert_array_equal(block, 0.5 * np.eye(40))
+
+
+def test_every_cell_that_takes_these_arguments_is_among_them():
+    assert len(begun("recurrent_init")) >= 9 and len(begun("input_init")) >= 13
+
+
+def test_a_linear_recurrent_unit_begins_on_its_ring():
+    """Orvieto et al. 2023, section 3.4 and appendix A: |λ|² uniform, γ² = 1 - |λ|², Glorot's complex matrices."""
+    params = lru(hidden=4000, r_min=0.5, r_max=0.9, max_phase=1.0).init(jax.random.key(1), 50)
+    radius, phase = np.exp(-np.exp(np.asarray(params.nu, float))), np.exp(np.asarray(params.theta, float))
+    for value, low, high in ((radius**2, 0.25, 0.81), (phase, 0.0, 1.0)):
+        assert (
+            low <= value.min() < low + 0.01 * (high - low) and high - 0.01 * (high - low) < value.max() <= high + 1e-6
+        )
+        assert abs(value.mean() - (low + high) / 2) < 5 * (high - low) / math.sqrt(12 * 4000)
+    np.testing.assert_allclose(np.exp(2 * np.asarray(params.gamma, float)), 1 - radius**2, rtol=1e-4)
+    for w, spread in ((params.w_b, 1 / math.sqrt(2 * 50)), (params.w_d, 1 / math.sqrt(50))):
+        assert abs(np.std(w) / spread - 1) < 0.02
+    assert abs(np.std(lru(hidden=100).init(jax.random.key(1), 3).w_c) / 0.1 - 1) < 0.03
+    tiny = lru(hidden=8, max_phase=1e-300).init(jax.random.key(1), 2)
+    assert np.isfinite(np.asarray(tiny.theta)).all()
+    for phase in (0.0, 7.0, math.inf):
+        with pytest.raises(UserError, match=r"max_phase=.*; expected more than 0, up to 2π"):
+            lru(max_phase=phase)
+
+
+def test_an_orthogonal_networks_modulus_biases_begin_small():
+    b = np.asarray(orthogonal_rnn(hidden=400).init(jax.random.key(2), 3).b)
+    assert 0.0095 < np.abs(b).max() <= 0.01 and abs(b.mean()) < 0.002
+
+
+def test_a_lag_that_no_bias_can_hold_is_refused():
+    for make in (lstm, gru):
+        with pytest.raises(UserError, match=r"max_lag=1e\+40; expected more than 2 steps, up to 1e\+09"):
+            make(max_lag=1e40)
 
 
 def test_biases_of_single_units():

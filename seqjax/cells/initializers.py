@@ -65,10 +65,13 @@ def chrono(key: Array, hidden: int, max_lag: float) -> Array:
     return jnp.log(jax.random.uniform(key, (hidden,), minval=1.0, maxval=max_lag - 1.0))
 
 
+LONGEST_LAG = 1e9
+
+
 def require_lag(max_lag: float | None) -> None:
     """Raise UserError unless chrono initialization, where it is asked for, has a range to draw from."""
-    if max_lag is not None and not max_lag > 2:
-        raise UserError(f"max_lag={max_lag}; expected more than 2 steps")
+    if max_lag is not None and not 2 < max_lag <= LONGEST_LAG:
+        raise UserError(f"max_lag={max_lag}; expected more than 2 steps, up to {LONGEST_LAG:g}")
 
 
 def bias(hidden: int, value: Bias) -> Array:

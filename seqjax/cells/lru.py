@@ -72,19 +72,19 @@ def lru(hidden: int = 128, r_min: float = 0.0, r_max: float = 1.0, max_phase: fl
         max_phase: largest argument of λ, in radians.
 
     Raises:
-        UserError: hidden < 1, no 0 <= r_min < r_max <= 1, or max_phase <= 0.
+        UserError: hidden < 1, no 0 <= r_min < r_max <= 1, or no 0 < max_phase <= 2π.
     """
     require_width(hidden)
     if not 0 <= r_min < r_max <= 1:
         raise UserError(f"r_min={r_min}, r_max={r_max}; expected 0 <= r_min < r_max <= 1")
-    if not max_phase > 0:
-        raise UserError(f"max_phase={max_phase}; expected more than 0")
+    if not 0 < max_phase <= 2 * math.pi:
+        raise UserError(f"max_phase={max_phase}; expected more than 0, up to 2π")
 
     def init(key: Array, input_size: int) -> LRUParams:
         key_r, key_phase, key_b, key_c, key_d = jax.random.split(key, 5)
         square = jax.random.uniform(key_r, (hidden,), minval=r_min**2, maxval=r_max**2)
         square = jnp.clip(square, jnp.finfo(square.dtype).tiny, 1 - jnp.finfo(square.dtype).eps)  # log, twice
-        phase = max_phase * jnp.maximum(jax.random.uniform(key_phase, (hidden,)), jnp.finfo(square.dtype).tiny)
+        phase = jnp.maximum(max_phase * jax.random.uniform(key_phase, (hidden,)), jnp.finfo(square.dtype).tiny)
         return LRUParams(
             nu=jnp.log(-jnp.log(square) / 2),
             theta=jnp.log(phase),

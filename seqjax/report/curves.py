@@ -105,6 +105,8 @@ def _seeds(ax: Axes, runs: Sequence[Run], style: dict[str, Any]) -> None:
     for run in runs:
         steps, losses = _losses(run)
         ax.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.55 if len(runs) > 1 else 1)
+        if steps.size == 1:  # of which there is no line
+            ax.plot(steps, losses, "o", color=colour, markersize=4)
         if run.status == "solved" and steps.size:
             ax.plot(steps[-1], losses[-1], color=colour, zorder=5, **SOLVED)
         if run.selected_at is not None:

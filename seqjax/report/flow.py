@@ -211,10 +211,12 @@ def _truncation(records: Sequence[Record]) -> Figure | None:
 
 def _curse(records: Sequence[Record]) -> Figure | None:
     def draw(ax: Axes, found: dict[str, Any]) -> None:
-        for n, (name, curve) in enumerate(found.items()):
-            state = "/" not in name
+        states = [name for name in found if "/" not in name]
+        for name, curve in found.items():
+            state = name in states
             label = f"state {name}" if state else "∂{}/∂{}".format(*name.split("/", 1))
-            style = {"linestyle": "--" if state else "-", "color": PALETTE[n % len(PALETTE)]}
+            alike = states if state else [other for other in found if other not in states]  # a palette for each kind
+            style = {"linestyle": "--" if state else "-", "color": PALETTE[alike.index(name) % len(PALETTE)]}
             ax.plot(np.arange(1, len(curve) + 1), np.array(curve, float), label=label, **style)
         ax.set_xscale("log")
         ax.legend(fontsize=6.5)

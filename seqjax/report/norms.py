@@ -30,7 +30,7 @@ def over_time(records: Sequence[Record]) -> Figure | None:
     chunks = [list(tasks.items())[n : n + 3] for n in range(0, len(tasks), 3)]
     columns, rows = len(chunks[0]), len(names) * len(chunks)
     several_layers = len({name.split("/")[0] for name in names}) > 1
-    with canvas(6.5 if columns == 1 else 9.5, 1.1 + 2.3 * rows) as figure:
+    with canvas(6.5 if columns == 1 else 9.5, max(4.2, 1.1 + 2.3 * rows)) as figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharey="row")
         for n, (ax_row, name) in enumerate(zip(grid, names * len(chunks))):
             chunk = chunks[n // len(names)]

@@ -178,7 +178,7 @@ def _number(value: float | None) -> str:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         scratch.write_bytes(content)
         os.replace(scratch, path)

@@ -18,8 +18,9 @@ TITLE = "Measured over published"
 EXPLANATION = (
     "Every row with both numbers, at the largest budget that was run: the median over seeds and its bootstrap "
     "interval, divided by the published number. Left of 1 is better where less is better; a row of which more is "
-    "better is marked ↑. An arrow leads to seeds that never solve the task or diverge. A black stroke is the best "
-    "guess without memory, where a loss is measured. Rows whose published number is zero are left out."
+    "better is marked ↑. An arrow leads to seeds that never solve the task or diverge, or to a share of none. A black "
+    "stroke is the best guess without memory, where a loss is measured. Rows whose published number is zero are left "
+    "out."
 )
 COLOURS = {"reproduced": PALETTE[2], "better": PALETTE[0], "not reproduced": PALETTE[1], "unclear": "#777777"}
 
@@ -89,7 +90,7 @@ def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
     middle, low, high = (min(max(ratio, left), right) for ratio in ratios)
     ax.plot([low, high], [place, place], color=colour, linewidth=1.6)
     for ratio in ratios:
-        if math.isinf(ratio):
+        if math.isinf(ratio) or not ratio:
             at, marker = (right / 1.06, ">") if ratio > 0 else (left * 1.06, "<")
             ax.plot([at], [place], marker=marker, color=colour, markersize=7)
     if each.guess is not None:

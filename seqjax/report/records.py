@@ -67,7 +67,10 @@ class Run(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One program: a cell on a task, with its runs. `config` is the whole of config.json."""
+    """One program: a cell on a task, with its runs. `config` is the whole of config.json.
+
+    Where another task is measured than the one trained on, `task` has both.
+    """
 
     directory: Path
     cell: str
@@ -116,6 +119,8 @@ def _read(directory: Path, config: dict[str, Any], trained: bool) -> Record:
         trained = trained and config["config"].get("steps") != 0
         given, task = config["runs"], config["task"]
         names = {"cell": str(config["config"]["cell"]), "task": str(config["config"]["task"])}
+        if other := config["config"].get("eval_task"):
+            names["task"] += f", measured on {other}"
         numbers = {"length": _whole(task.get("length")), "baseline": _number(task.get("baseline"))}
         numbers["optimum"] = _number(task.get("optimum"))
         seeds = [(int(run["seed"]), float(run.get("learning_rate") or 0)) for run in given]

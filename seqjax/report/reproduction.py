@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, SOURCES, TOLERANCES, Paper, Row
+from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, SOURCES, TOLERANCES, Comparison, Paper, Row
 from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.kept import read_results
 from seqjax.report.medians import at_best, at_rate, coverage, measured, without_memory
@@ -23,16 +24,21 @@ HEADINGS = (
 )  # fmt: skip
 
 
-def render(papers: Mapping[str, Paper], directory: Path) -> str:
-    """RESULTS.md: every row of the registry, with what the records in a directory say, and the picture there."""
+def render(papers: Mapping[str, Paper], directory: Path, place: Path) -> str:
+    """RESULTS.md: every row of the registry, with what the records in a directory say, and the picture there.
+
+    place: the folder that the page is for
+    """
     results, bad = read_results(directory)
+    records = os.path.relpath(directory, place)
     covered = ", of ".join(f"{n} seeds in {100 * coverage(n):.0f} %" for n in (2, 3, 5))
+    ratios = f"{100 * Comparison._field_defaults['tolerance']:g} %"
     tolerances = "; ".join(f"{100 * share:g} % of {MEASURES[measure]}" for measure, share in TOLERANCES.items())
     parts = [
         "# Reported and measured",
         "",
         "Made by `python -m experiments.reproduce --render` from the registry (`seqjax/papers/`) and the records in",
-        "`results/papers/`; no number is typed by hand. Medians over seeds at the best rate of the row's grid, which",
+        f"`{records}/`; no number is typed by hand. Medians over seeds at the best rate of the row's grid, which",
         "may end once that rate is known: all its seeds have solved the task, and at no other can they sooner.",
         "Intervals are bootstrapped (of a share: Wilson's), of 95 % in name: those of few seeds are at most their",
         f"range, which covers the true median of {covered} of cases.",
@@ -41,14 +47,13 @@ def render(papers: Mapping[str, Paper], directory: Path) -> str:
         "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which is said",
         "below; most applications and music have none. Without memory: the best guess that has none, of the loss.",
         "",
-        f"{RULES} Tolerances: {tolerances}, or as a row says.",
+        f"{RULES} Tolerances: {tolerances}, {ratios} of a ratio of two rows, or as is said below.",
         "",
         "Sources: " + "; ".join(f"[{mark}] {words}" for mark, words in SOURCES.items()) + ".",
         "",
     ]
-    picture = directory / "ratios.png"
-    if picture.exists():
-        parts += [f"![{TITLE}]({picture.relative_to(directory.parent.parent).as_posix()})", "", EXPLANATION, ""]
+    if (directory / "ratios.png").exists():
+        parts += [f"![{TITLE}]({records}/ratios.png)", "", EXPLANATION, ""]
     parts += [*_overview(papers, results), ""]
     known = {(name, row.name) for name, paper in papers.items() for row in paper.rows}
     for name, paper in papers.items():
@@ -70,13 +75,14 @@ def _section(name: str, paper: Paper, results: Results) -> list[str]:
         parts += ["", *_table(COMPARED, comparison_lines(name, paper, results))]
     notes: dict[str, list[str]] = {}
     for row in paper.rows:
-        if row.known:
-            notes.setdefault(row.known, []).append(row.name)
+        within = "" if row.tolerance is None else f"called the same within {100 * row.tolerance:g} %"
+        if told := "; ".join(filter(None, (row.known, within))):
+            notes.setdefault(told, []).append(row.name)
     for row in paper.rows:
         kept = decisive(row, name, results)
         if kept and kept[1]["environment"].get("dirty"):
             notes.setdefault("made with changes that were in no commit", []).append(row.name)
-        if kept and kept[1].get("criterion"):
+        if kept and _solvable(kept[1]) and kept[1].get("criterion"):
             notes.setdefault(f"solved: {kept[1]['criterion']}", []).append(row.name)
     parts += ["", *[f"- {', '.join(f'`{each}`' for each in names)}: {note}." for note, names in notes.items()], ""]
     grids = [line for row in paper.rows if (line := _at_every_rate(name, row, results))]
@@ -100,9 +106,16 @@ def _at_every_rate(name: str, row: Row, results: Results) -> list[str]:
         runs = at_rate(kept[1], rate)
         solved = sum(run["status"] == "solved" for run in runs)
         ended = [run["steps"] for run in runs if run["status"] == "unsolved" and run["steps"] < config["steps"]]
-        words = f"ended at {max(ended)}" if ended else interval(row, measured(row, runs, config["batch_size"]))
-        told.append(f"{rate:g}: {words} ({solved}/{len(runs)})")
+        found = measured(row, runs, config["batch_size"])
+        lost = found.value is None and all(run["status"] == "diverged" for run in runs)
+        words = f"ended at {max(ended)}" if ended else "diverged" if lost else interval(row, found)
+        told.append(f"{rate:g}: {words}" + f" ({solved}/{len(runs)})" * _solvable(kept[1]))
     return [f"`{row.name}`", "; ".join(told)]
+
+
+def _solvable(found: Mapping[str, Any]) -> bool:
+    """Whether the task has a criterion by which it is solved."""
+    return not str(found.get("criterion", "")).startswith("never")
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -158,7 +171,7 @@ def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
                 interval(row, value),
                 "-" if guess is None else short(guess),
                 _rate(found),
-                f"{solved}/{len(runs)}",
+                f"{solved}/{len(runs)}" if _solvable(found) else "-",
                 str(steps) if steps else "-",
                 words,
                 f"{device['count']} x {device['kind']}",

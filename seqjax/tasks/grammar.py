@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.tasks.answering import ANSWERS, Answer
+from seqjax.tasks.scoring import whole_sequences
 from seqjax.tasks.showing import length, table, targets
 from seqjax.types import Array, Batch
 
@@ -128,14 +129,14 @@ def legal_score(outputs: Array, batch: Batch) -> Array:
     least = jnp.min(jnp.where(legal, outputs, jnp.inf), -1, keepdims=True)
     # of each output by itself, as NaN is not right, and XLA's minimum on a CPU passes over it
     right = jnp.all(jnp.where(legal, outputs >= least, outputs < least), -1)
-    return jnp.mean(jnp.all(right | (batch.mask == 0), 0))
+    return whole_sequences(right, batch.mask)
 
 
 def threshold_score(outputs: Array, batch: Batch, threshold: float) -> Array:
     """Share of the sequences in which, at every step, the legal symbols and no others have a σ above a threshold."""
     active = jax.nn.sigmoid(outputs)
     right = jnp.all(jnp.where(batch.targets > 0, active > threshold, active <= threshold), -1)
-    return jnp.mean(jnp.all(right | (batch.mask == 0), 0))
+    return whole_sequences(right, batch.mask)
 
 
 def memoryless_loss(chain: Chain, count: int, how: Answer) -> float:

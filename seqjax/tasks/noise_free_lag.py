@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.tasks.answering import ANSWERS, Outputs, near
-from seqjax.tasks.scoring import masked_mean
+from seqjax.tasks.scoring import masked_mean, whole_sequences
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -67,8 +67,8 @@ def noise_free_lag(
         right = near(how, outputs, batch, margin)
         if variant == "2c":
             return masked_mean(right, batch.mask)
-        fine = right | (batch.mask == 0)
-        return jnp.mean(jnp.all(fine if variant == "2a" else fine[-1:], 0))
+        asked = slice(None) if variant == "2a" else slice(-1, None)
+        return whole_sequences(right[asked], batch.mask[asked])
 
     def solved(metrics: dict[str, Array]) -> Array:
         return metrics["score"] >= 0.9999

@@ -30,5 +30,9 @@ def accuracy(outputs: Array, batch: Batch) -> Array:
 
 def sequence_accuracy(outputs: Array, batch: Batch) -> Array:
     """Share of the sequences [B] without one wrong place in the mask; outputs [T, B, O]."""
-    wrong = (jnp.argmax(outputs, -1) != batch.targets) * batch.mask
-    return jnp.mean(jnp.sum(wrong, 0) == 0)
+    return whole_sequences(jnp.argmax(outputs, -1) == batch.targets, batch.mask)
+
+
+def whole_sequences(right: Array, mask: Array) -> Array:
+    """Share of the sequences right [T, B] wherever the mask has a place, of those in which it has one."""
+    return masked_mean(jnp.all(right | (mask == 0), 0), jnp.any(mask > 0, 0))

@@ -70,7 +70,8 @@ def warp(
             number = jnp.broadcast_to(jnp.arange(length)[:, None] // warping, shape)
         else:
             times = jax.random.randint(key_times, shape, 1, warping + 1)
-            ends = jnp.cumsum(times, 0)  # the step at which each character gives way to the next
+            # the step at which each character gives way to the next; cut off, as the sum may pass the largest integer
+            ends = jax.lax.associative_scan(lambda a, b: jnp.minimum(a + b, length), times)
             number = jax.vmap(lambda e: jnp.searchsorted(e, jnp.arange(length), side="right"), 1, 1)(ends)
         before = jnp.concatenate([jnp.full((1, batch_size), DUMMY, said.dtype), said])
         inputs = jnp.take_along_axis(said, number, 0)

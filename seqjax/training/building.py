@@ -51,7 +51,7 @@ def _require_alike(flag: str, other: Task, config: Config, task: Task) -> None:
         if ours != theirs:
             raise UserError(
                 f"{flag}: its {what} is {theirs}, that of --task={config.task!r} is {ours}; "
-                "expected a task that differs in difficulty alone"
+                "expected a task whose inputs and outputs are the same"
             )
     if task.coding != other.coding:
         raise UserError(
@@ -71,6 +71,9 @@ def build_select_task(config: Config, eval_task: Task) -> Task | None:
     measured = spec.parse(config.eval_task or config.task)
     if measured.arguments.get("tested_on", "test") == config.select_on:
         raise UserError(f"--select_on={config.select_on!r} is the split that is measured; expected another")
+    if eval_task.examples is None:
+        raise UserError(f"--select_on={config.select_on!r} is a split of data, and --task={config.task!r} draws its "
+                        "samples anew; leave it out")  # fmt: skip
     chosen = spec.Spec(measured.name, measured.arguments | {"tested_on": config.select_on})
     found = _named("--select_on", config.select_on, lambda: spec.build(str(chosen), [tasks, data], Task))
     _require_alike(f"--select_on={config.select_on!r}", found, config, eval_task)
@@ -91,6 +94,9 @@ def _equal(one: PyTree, other: PyTree) -> bool:
 def build(config: Config) -> tuple[Task, Model]:
     """The task and the model of a Config."""
     task, cell = build_task(config.task), build_cell(config.cell)
+    if config.character_width != Config._field_defaults["character_width"] and not task.characters:
+        raise UserError(f"--character_width={config.character_width} is of the characters of words, and "
+                        f"--task={config.task!r} has none: leave it out")  # fmt: skip
     model = _writer(config, task, cell) if task.readout == "decode" else _reader(config, task, cell)
     if config.penalty is not None:
         _require_penalty(config, task, model)

@@ -175,7 +175,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    scratch = path.with_name(path.name + ".partial")
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         scratch.write_text(text)
         os.replace(scratch, path)

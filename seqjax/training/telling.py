@@ -17,7 +17,7 @@ from seqjax.training.config import Config
 from seqjax.training.layout import Layout
 from seqjax.training.preparing import Prepared
 from seqjax.training.state import NEVER, RunState
-from seqjax.types import PyTree
+from seqjax.types import PyTree, UserError
 
 
 def measured_lines(measured: PyTree, done: int, layout: Layout, which: np.ndarray) -> list[dict[str, Any]]:
@@ -102,6 +102,10 @@ def outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -
     for line in (directory / "metrics.jsonl").read_text().splitlines():
         found = json.loads(line)
         told.setdefault(found["run"], []).append(found)
+    lost = [number for number in range(len(config.runs)) if number not in told]
+    if lost:
+        raise UserError(f"{directory / 'metrics.jsonl'} has no evaluation of run {lost[0]} any more; what it measured "
+                        "is lost, and the run is at its end: train into another directory")  # fmt: skip
     ended = []
     steps, solved_at, diverged_at = (np.asarray(v) for v in (state.step, state.solved_at, state.diverged_at))
     for number, run in enumerate(config.runs):

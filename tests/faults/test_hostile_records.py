@@ -136,7 +136,7 @@ def test_result_records(source, tmp_path, record_property):
         (folder / path.name).write_bytes(data.draw(changed(content)))
         found, bad = read_results(tmp_path)
         assert len(found) + len(bad) == 1
-        render(known, tmp_path)
+        render(known, tmp_path, tmp_path)
         tried.append(len(bad))
 
     once()
