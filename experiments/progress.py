@@ -26,12 +26,12 @@ def progress_bar(total: int, unit: str = "step") -> Iterator[Callable[[int, str,
     """
     with contextlib.ExitStack() as stack:
         bar: tqdm | None = None
-        starting, written = False, -EVERY
+        starting, written, done = False, -EVERY, 0
         drawn = sys.stderr.isatty()
         screen = sys.stderr if drawn else stack.enter_context(open(os.devnull, "w"))
 
         def show(step: int, what: str, words: str) -> None:
-            nonlocal bar, starting, written
+            nonlocal bar, starting, written, done
             if not processes.is_first():
                 return
             if bar is None:
@@ -46,9 +46,10 @@ def progress_bar(total: int, unit: str = "step") -> Iterator[Callable[[int, str,
             else:
                 bar.update(step - bar.n)
             bar.refresh()
-            if not drawn and (time.monotonic() - written >= EVERY or step == total > 0):
+            if not drawn and (time.monotonic() - written >= EVERY or done < step == total):
                 print(bar, file=sys.stderr, flush=True)
                 written = time.monotonic()
+            done = step
             starting = words == STARTING
 
         yield show

@@ -50,6 +50,9 @@ flags.DEFINE_boolean("deterministic", False, "on a GPU, the same bits every time
 flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
 
 
+NONE_RAN = "no row was run, as none of those that were asked for has its data at hand"
+
+
 def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """List, run or render."""
     known, results = rows.registry(), Path(values.results) / "papers"
@@ -125,7 +128,7 @@ def _run_here(
     if lacking:
         _tell_others(known, set(lacking), values)
     if chosen and len(lacking) == len(chosen):
-        raise UserError("no row was run, as none of those that were asked for has its data at hand")
+        raise UserError(NONE_RAN)
     return failed
 
 

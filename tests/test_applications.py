@@ -89,6 +89,8 @@ def test_a_wrong_budget_and_a_wrong_row(here, capsys):
     for flag in ("--budget=small", "--rows=x*"):
         assert applications.main([*here, flag]) == 2
         assert flag.split("=")[1] in capsys.readouterr().err
+    assert applications.main([*here, "--rows=none"]) == 2
+    assert "no row was run" in capsys.readouterr().err
 
 
 def test_figures_of_answers():

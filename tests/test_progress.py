@@ -33,6 +33,7 @@ def test_a_file_has_a_line_a_minute_and_one_at_the_end(monkeypatch, capsys):
         with progress.progress_bar(3) as show:
             for step in range(4):
                 show(step, "a run", f"loss {step}")
+            show(3, "a run", "loss 3") if pause else None
         lines = capsys.readouterr().err.splitlines()
         assert [line.split("|")[2].split()[0] for line in lines] == [f"{step}/3" for step in expected]
         assert all(line.startswith("a run: ") and f"loss {step}" in line for step, line in zip(expected, lines))

@@ -219,7 +219,7 @@ def _curse(records: Sequence[Record]) -> Figure | None:
             style = {"linestyle": "--" if state else "-", "color": PALETTE[alike.index(name) % len(PALETTE)]}
             ax.plot(np.arange(1, len(curve) + 1), np.array(curve, float), label=label, **style)
         ax.set_xscale("log")
-        ax.legend(fontsize=6.5)
+        ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1))
 
     drawn = _one_panel_each(records, "curse", draw, "time step t", "log₁₀ mean square")
     words = (
