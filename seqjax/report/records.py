@@ -67,10 +67,7 @@ class Run(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One program: a cell on a task, with its runs. `config` is the whole of config.json.
-
-    Where another task is measured than the one trained on, `task` has both.
-    """
+    """One program: a cell on a task, or on two where another is measured. `config` is the whole of config.json."""
 
     directory: Path
     cell: str
