@@ -85,7 +85,7 @@ PAPER = Paper(
             "-threshold",
             0.18,
             "as continual-reber-online, with the paper's threshold: the legal symbols and no others above .49, which "
-            "is how we understand it [M], and cannot be what is meant at a constant rate: of two legal symbols each "
+            "is how we understand it [M], and hardly what is meant, at a constant rate: of two legal symbols each "
             "has a chance of 1/2, and the outputs of a net that predicts them go to and fro about it; by a threshold "
             "halfway to an illegal one's, some of the same nets pass (continual-reber-online-threshold-halfway)",
             outputs=THRESHOLD.format(0.49),

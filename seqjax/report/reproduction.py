@@ -30,7 +30,7 @@ def render(papers: Mapping[str, Paper], directory: Path, place: Path) -> str:
     place: the folder that the page is for
     """
     results, bad = read_results(directory)
-    records = os.path.relpath(directory, place)
+    records = Path(os.path.relpath(directory, place)).as_posix()
     covered = ", of ".join(f"{n} seeds in {100 * coverage(n):.0f} %" for n in (2, 3, 5))
     ratios = f"{100 * Comparison._field_defaults['tolerance']:g} %"
     tolerances = "; ".join(f"{100 * share:g} % of {MEASURES[measure]}" for measure, share in TOLERANCES.items())
