@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line, rows
-from experiments.reproduce import NONE_RAN, run_row
+from experiments.reproduce import run_row
 from experiments.samples import sample
 from seqjax import UserError
 from seqjax.report import applications as made
@@ -52,11 +52,9 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
         return
     command = command_line.command("applications", argv)
     parts = ["<h1>Applications</h1>", f"<pre>{escape(command)}</pre>"]
-    ran = False
     for name, row in chosen:
         if not run_row(name, row, values, command, results):
             continue
-        ran = True
         answer = sample(*restore(rows.directory_of(name, row, values)))
         line = made.line(row, read_results(results)[0].get((name, row.name, rows.budget_of(row, values))))
         parts += [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
@@ -67,8 +65,7 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
                 write_whole(kept / f"{row.name}.sample.txt", (answer.words + "\n").encode())
             for figure in answer.figures:
                 write_whole(kept / f"{row.name}.{figure.name}.png", figure.png)
-    if not ran:
-        raise UserError(NONE_RAN)
+    rows.require_some_at_hand(chosen, values)
     report = Path(values.workdir) / "report.html"
     try:
         report.parent.mkdir(parents=True, exist_ok=True)

@@ -41,16 +41,13 @@ flags.DEFINE_string("paper", None, "one of seqjax/papers; all if left out", flag
 flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
-KEPT = "folder of the result records, kept under papers/; RESULTS.md is beside this one, but in any other"
-flags.DEFINE_string("results", "results", KEPT, flag_values=FLAGS)
+RESULTS = "folder of the result records, kept under papers/; RESULTS.md goes beside it, into any other than this"
+flags.DEFINE_string("results", "results", RESULTS, flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
 command_line.define_mesh(FLAGS)
 launch.define_launch(FLAGS)
 flags.DEFINE_boolean("deterministic", False, "on a GPU, the same bits every time; slower", flag_values=FLAGS)
 flags.DEFINE_integer("seeds", None, "number of seeds, in the place of the row's", flag_values=FLAGS)
-
-
-NONE_RAN = "no row was run, as none of those that were asked for has its data at hand"
 
 
 def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
@@ -75,6 +72,7 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         except Preempted:
             _write_page(page, known, results)
             raise
+        rows.require_some_at_hand(chosen, values)
     for title, why in failed.items():
         print(f"failed: {title}: {why}", file=sys.stderr)
     if len(failed) < len(chosen):
@@ -113,22 +111,16 @@ def _title(name: str, row: Row) -> str:
 def _run_here(
     chosen: list[tuple[str, Row]], values: flags.FlagValues, command: str, results: Path, known: dict[str, Paper]
 ) -> dict[str, str]:
-    """Run the rows whose data are at hand, one after the other; of those that failed, why.
-
-    Raises:
-        UserError: there are none.
-    """
-    failed, lacking = {}, []
+    """Run the rows whose data are at hand, one after the other; of those that failed, why."""
+    failed, lacking = {}, set()
     for name, row in chosen:
         try:
             if not run_row(name, row, values, command, results):
-                lacking.append(name)
+                lacking.add(name)
         except UserError as error:
             failed[_title(name, row)] = str(error)
     if lacking:
-        _tell_others(known, set(lacking), values)
-    if chosen and len(lacking) == len(chosen):
-        raise UserError(NONE_RAN)
+        _tell_others(known, lacking, values)
     return failed
 
 

@@ -101,6 +101,12 @@ def missing(row: Row, values: flags.FlagValues) -> str | None:
     return f"data not at hand: {place}"
 
 
+def require_some_at_hand(chosen: list[tuple[str, Row]], values: flags.FlagValues) -> None:
+    """Raise UserError where none of the rows can be run here."""
+    if all(missing(row, values) for _, row in chosen):
+        raise UserError("no row was run, as none of those that were asked for has its data at hand")
+
+
 def directory_of(name: str, row: Row, values: flags.FlagValues) -> Path:
     """The run directory of a row at a budget."""
     return Path(values.workdir) / name / f"{row.name}-{budget_of(row, values)}"

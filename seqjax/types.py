@@ -114,7 +114,7 @@ class Task(NamedTuple):
     readout:     'every' or 'last': the steps at which the network answers; 'decode': it writes a sequence of its
                  own, inputs are Pairs, and input_size and output_size are the symbols of source and target
     tokens:      the inputs are integer tokens
-    criterion:   `solved` in words
+    criterion:   `solved` in words; 'never: why' where no run is
     examples:    the stored examples where the task is real data; then training goes through them
                  in epochs, and evaluation reads the test split
     show:        (batch, number of a sequence in it) -> text that a person can read; None for a form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -211,13 +212,12 @@ def _truncation(records: Sequence[Record]) -> Figure | None:
 
 def _curse(records: Sequence[Record]) -> Figure | None:
     def draw(ax: Axes, found: dict[str, Any]) -> None:
-        states = [name for name in found if "/" not in name]
-        for name, curve in found.items():
-            state = name in states
-            label = f"state {name}" if state else "∂{}/∂{}".format(*name.split("/", 1))
-            alike = states if state else [other for other in found if other not in states]  # a palette for each kind
-            style = {"linestyle": "--" if state else "-", "color": PALETTE[alike.index(name) % len(PALETTE)]}
-            ax.plot(np.arange(1, len(curve) + 1), np.array(curve, float), label=label, **style)
+        for line_style, kind in (("--", "state {}"), ("-", "∂{}/∂{}")):  # each with the palette from its beginning
+            names = [name for name in found if ("/" not in name) == (line_style == "--")]
+            for name, colour in zip(names, itertools.cycle(PALETTE)):
+                curve = np.array(found[name], float)
+                label = kind.format(*name.split("/", 1))
+                ax.plot(np.arange(1, len(curve) + 1), curve, label=label, linestyle=line_style, color=colour)
         ax.set_xscale("log")
         ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1))
 

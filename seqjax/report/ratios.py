@@ -23,8 +23,6 @@ EXPLANATION = (
     "out."
 )
 COLOURS = {"reproduced": PALETTE[2], "better": PALETTE[0], "not reproduced": PALETTE[1], "unclear": "#777777"}
-
-
 GUESS = {"color": "black", "marker": "|", "linestyle": "none", "markersize": 9}
 
 
