@@ -41,7 +41,7 @@ flags.DEFINE_string("paper", None, "one of seqjax/papers; all if left out", flag
 flags.DEFINE_string("rows", "*", "names of rows, with * and ?", flag_values=FLAGS)
 flags.DEFINE_string("budget", "cpu", "smoke (no verdict), cpu (cut to fit two cores) or full", flag_values=FLAGS)
 flags.DEFINE_boolean("render", False, "only write RESULTS.md from the results", flag_values=FLAGS)
-RESULTS = "folder of the result records, kept under papers/; RESULTS.md goes beside it, into any other than this"
+RESULTS = "folder of the result records, kept under papers/; RESULTS.md goes beside the default, into any other"
 flags.DEFINE_string("results", "results", RESULTS, flag_values=FLAGS)
 flags.DEFINE_string("workdir", "runs/reproduce", "folder of the run directories", flag_values=FLAGS)
 command_line.define_mesh(FLAGS)
