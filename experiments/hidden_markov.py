@@ -75,7 +75,8 @@ def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
 def _of_labels(task: Task, values: flags.FlagValues) -> dict[str, Any]:
     """Count, find the likeliest labels, grade them."""
     if task.spell is None:
-        raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging or ner")
+        raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging or ner, or of "
+                        "a text in its order: char_lm or word_lm with carried=True")  # fmt: skip
     sizes = {"kinds": task.output_size, "symbols": task.input_size}
 
     @jax.jit

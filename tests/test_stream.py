@@ -8,7 +8,7 @@ from small_runs import stored
 
 from seqjax.training.evaluation import evaluate
 from seqjax.training.state import blank
-from seqjax.training.stream import shuffled, train_batch
+from seqjax.training.stream import on_batch, shuffled, train_batch
 from seqjax.types import Model
 
 
@@ -37,6 +37,28 @@ def test_real_data_is_read_in_epochs():
     for epoch in range(3):
         assert len(set(np.concatenate(seen[3 * epoch : 3 * epoch + 3]).tolist())) == 12
     assert not np.array_equal(np.concatenate(seen[:3]), np.concatenate(seen[3:6]))
+
+
+def epochs_of_like_length(steps, count, batch_size, epochs):
+    """Which examples are in each batch of each epoch [epochs, batches, B], where example n needs steps(n)."""
+    task, key, batches = stored(count), jax.random.key(0), count // batch_size
+    task = task._replace(examples=task.examples._replace(steps=steps))
+    read = lambda train, k: on_batch(lambda batch: batch.targets, task, train, key, k, batch_size)  # noqa: E731
+    take = jax.jit(lambda train, numbers: jax.lax.map(lambda k: read(train, k), numbers))
+    return np.asarray(take(task.examples.train, np.arange(epochs * batches))).reshape(epochs, batches, batch_size)
+
+
+def test_examples_of_one_length_meet_others_in_every_epoch():
+    epochs = epochs_of_like_length(lambda n: 0 * n + 7, 12, 3, epochs=4)
+    np.testing.assert_array_equal(np.sort(epochs.reshape(4, 12)), np.tile(np.arange(12), (4, 1)))
+    assert len({frozenset(frozenset(batch) for batch in epoch) for epoch in epochs.tolist()}) == 4
+
+
+def test_neither_the_shortest_nor_the_longest_examples_are_always_left_over():
+    """14 examples, each of its own length, in batches of 4: an epoch leaves 2 out, and not the same ones."""
+    epochs = epochs_of_like_length(lambda n: n, 14, 4, epochs=20)
+    assert (np.diff(np.sort(epochs)) == 1).all() and all(len(set(epoch.ravel().tolist())) == 12 for epoch in epochs)
+    np.testing.assert_array_equal(np.unique(epochs), np.arange(14))
 
 
 def test_evaluation_reads_the_whole_test_split():

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from seqjax.types import PyTree, UserError
+
+
+def changes_backwards(run: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a function changes its gradient on the way back, as `clipped` does: it has no way forwards then."""
+    return "custom_vjp" in str(jax.make_jaxpr(run)(*arguments))
 
 
 def require_floats(carry: PyTree) -> None:

@@ -66,11 +66,18 @@ def clip_steps(cell: Cell, norm: float | None = None, value: float | None = None
 
 
 def unclipped(cell: Cell) -> Cell:
-    """The cell inside, if the cell is one that `clip_steps` made; else itself."""
-    step = cell.step
-    while isinstance(step, functools.partial) and step.func is clipped_step:
-        step = step.args[0]
+    """The same cell without what `clip_steps` put around its step, or around a step inside it (`skip`, `scaled`)."""
+    step = _unclipped(cell.step)
     return cell if step is cell.step else cell._replace(step=step)
+
+
+def _unclipped(step: Callable) -> Callable:
+    if not isinstance(step, functools.partial) or not step.args:
+        return step
+    inside = _unclipped(step.args[0])
+    if step.func is clipped_step:
+        return inside
+    return step if inside is step.args[0] else _around(step.func, inside, *step.args[1:])
 
 
 def clipped_step(
@@ -109,6 +116,12 @@ clip_gradient.defvjp(_forward, _backward)
 
 def _spread(factor: Array, leaf: Array) -> Array:
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))
+
+
+@functools.cache
+def _around(outer: Callable, step: Callable, *others: object) -> Callable[..., tuple[PyTree, Array]]:
+    """One function object again, as `bound_step` of each cell that holds another."""
+    return functools.partial(outer, step, *others)
 
 
 @functools.cache

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from seqjax.data.labels import label_names, numbered_labels
-from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
-from seqjax.data.text import train_and_test
-from seqjax.data.vectors import moments, padded, standardized, vector_lists
+from seqjax.data.vectors import labelled, moments, padded, standardized
 from seqjax.tasks.scoring import masked_mean
 from seqjax.types import Array, Batch, Continuation, Examples, Task, UserError
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 
 class Drawings(NamedTuple):
@@ -65,13 +59,7 @@ def drawing(
     Raises:
         UserError: as `gesture`; and shades that are no whole numbers from 0 to 255.
     """
-
-    def read(rows: Dataset) -> list[tuple[np.ndarray, tuple[str, str]]]:
-        return list(zip(vector_lists(rows, series, data), label_names(rows, label, data)))
-
-    train, test = train_and_test(load(data, series=series, label=label), read, tested_on, test_share, data)
-    names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
-    parts = [[sequence for sequence, _ in rows] for rows in (train, test)]
+    names, labels, parts = labelled(data, series, label, tested_on, test_share)
     steps = np.concatenate(parts[0])
     (mean, deviation), dark = moments(steps), kind == "shades"
     for sequence in parts[0] + parts[1] if dark else ():

@@ -61,7 +61,7 @@ def forecast(
 
     Args:
         data: a local file or folder (csv, parquet, json), or a name on the Hugging Face hub, of one split.
-        columns: names with commas between them; None for all that hold numbers.
+        columns: names with commas between them; None for all that hold numbers throughout.
         window: rows that are read, T.
         horizon: rows that are said.
         train_rows: how many, at the beginning.
@@ -72,15 +72,19 @@ def forecast(
         tested_on: the part that evaluation reads.
 
     Raises:
-        UserError: data that cannot be loaded; no such column, or none of numbers; with the row's number, a value that
-            is missing or not finite; fewer rows than asked for; a window or a horizon below 1 or too long.
+        UserError: data that cannot be loaded; no such column, or none of numbers; a column that is asked for twice,
+            and, with columns=None, one without a name, or names that are numbers; with the row's number, a value
+            that is missing, not finite, or a text among numbers; fewer rows than asked for; a window or a horizon
+            below 1 or too long.
     """
     least = {"window": (window, 1), "horizon": (horizon, 1), "train_rows": (train_rows, 1)}
     least |= {"validation_rows": (validation_rows, 0), "test_rows": (test_rows, 0)}
     for name, (value, bound) in least.items():
         if value < bound:
             raise UserError(f"{name}={value}; expected at least {bound}")
-    named = columns.split(",") if columns else []
+    named = [name.strip() for name in columns.split(",")] if columns else []
+    if len(set(named)) < len(named):
+        raise UserError(f"columns={columns!r}; expected each but once")
     rows = _rows(data, named)
     names = named or _numeric(rows, data)
     values = _values(rows, names, data)
@@ -176,19 +180,50 @@ def _peers(values: np.ndarray, starts: Starts, window: int, horizon: int) -> Map
 
 def _rows(data: str, names: list[str]) -> Dataset:
     """The rows, which have such columns."""
-    splits = load(data, **{f"columns ({name})": name for name in names})
+    splits = load(data, columns=names)
     if len(splits) > 1:
         raise UserError(f"data={data!r} has splits {', '.join(splits)}; expected one series, whose parts are its rows")
     return splits["train"]
 
 
 def _numeric(rows: Dataset, data: str) -> list[str]:
-    """The columns of numbers. Raises UserError where there are none."""
+    """The columns of numbers. Raises UserError where there are none, or what is none looks like a mistake."""
+    if all(_is_number(name) for name in rows.column_names):
+        called = ", ".join(rows.column_names)
+        raise UserError(f"data={data!r}: its columns are called {called}; expected a first line of names")
+    if nameless := [name for name in rows.column_names if not name or name.startswith("Unnamed: ")]:
+        others = ",".join(name for name in rows.column_names if name not in nameless)
+        raise UserError(f"data={data!r}: a column has no name, as one that counts the rows; name those that are meant, "
+                        f"of columns={others!r}")  # fmt: skip
+    for name in rows.column_names:
+        _require_one_kind(rows, name, data)
     kinds = {name: str(getattr(kind, "dtype", "")) for name, kind in rows.features.items()}
     numbers = [name for name, kind in kinds.items() if kind.startswith(("float", "int", "uint"))]
     if not numbers:
         raise UserError(f"data={data!r} has no column of numbers; columns: {', '.join(rows.column_names)}")
     return numbers
+
+
+def _require_one_kind(rows: Dataset, name: str, data: str) -> None:
+    """Raise UserError where a column of texts is of numbers, but for a few rows: it would be left out."""
+    column = rows[:][name]
+    wrong = [row for row, value in enumerate(column) if not isinstance(value, str) or not _is_number(value)]
+    if len(wrong) > len(column) / 2 or not any(isinstance(value, str) for value in column):
+        return
+    if not wrong:
+        raise UserError(
+            f"{place(rows, name, data)} holds numbers as texts; expected numbers, or columns=... without it"
+        )
+    at, held = place(rows, name, data, wrong[0]), f"{column[wrong[0]]!r} among numbers ({len(wrong)} such rows)"
+    raise UserError(f"{at} holds {held}; expected numbers throughout, or columns=... without it")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _values(rows: Dataset, names: list[str], data: str) -> np.ndarray:

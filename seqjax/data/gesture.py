@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
+from seqjax.data.labels import entropy, share_of_right
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
-from seqjax.data.text import train_and_test
-from seqjax.data.vectors import moments, padded, standardized, vector_lists
+from seqjax.data.vectors import labelled, moments, padded, standardized, vector_lists
 from seqjax.tasks.scoring import accuracy, cross_entropy
 from seqjax.types import Array, Batch, Examples, Task, UserError
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 
 class Movements(NamedTuple):
@@ -56,14 +52,9 @@ def gesture(
             missing, empty, of another size or not of finite numbers, or a label that is missing or that no row
             to train on has.
     """
-
-    def read(rows: Dataset) -> list[tuple[np.ndarray, tuple[str, str]]]:
-        return list(zip(vector_lists(rows, series, data), label_names(rows, label, data)))
-
-    train, test = train_and_test(load(data, series=series, label=label), read, tested_on, test_share, data)
-    names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
-    prepared = lambda sequences: [moved(each) if velocity else each for each in sequences]  # noqa: E731
-    parts = [prepared(sequence for sequence, _ in rows) for rows in (train, test)]
+    names, labels, sequences = labelled(data, series, label, tested_on, test_share)
+    prepared = lambda part: [moved(each) if velocity else each for each in part]  # noqa: E731
+    parts = [prepared(part) for part in sequences]
     steps = np.concatenate(parts[0])
     mean, deviation = moments(steps)
 

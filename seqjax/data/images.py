@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from seqjax.data.loading import array, held_out
+from seqjax.data.loading import array, held_out, test_split
 from seqjax.types import Array, UserError
 
 if TYPE_CHECKING:
@@ -22,15 +22,16 @@ class LabelledImages(NamedTuple):
     labels: Array  # [N] int32
 
 
-def rows_of(splits: dict[str, Dataset], share: float, data: str) -> list[tuple[Dataset, np.ndarray]]:
+def rows_of(splits: dict[str, Dataset], tested_on: str, share: float, data: str) -> list[tuple[Dataset, np.ndarray]]:
     """Rows to train and to test on, each with the numbers that are meant.
 
-    Tested on is the split 'test', else 'validation', else a share of 'train' that is then not trained on.
+    Tested on is the split `tested_on`; where there is no 'test', 'validation'; of one split, a share of it that is then
+    not trained on. Raises UserError where there is no such split among several.
     """
     train = splits["train"]
-    for name in ("test", "validation"):
-        if name in splits:
-            return [(each, np.arange(len(each))) for each in (train, splits[name])]
+    name = "validation" if tested_on not in splits and "validation" in splits else tested_on
+    if len(splits) > 1:
+        return [(each, np.arange(len(each))) for each in (train, test_split(splits, name, data))]
     return [(train, numbers) for numbers in held_out(len(train), share, data)]
 
 

@@ -9,7 +9,8 @@ import logging
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow", ".txt": "text"}
+OPTIONS = {  # empty cells and NaN are missing, "NA", "null" and "None" are texts; no column is an index
+    "csv": {"keep_default_na": False, "na_values": ["", "nan", "NaN"], "index_col": False}
+}
 COMPRESSIONS = (".gz", ".zst", ".xz", ".bz2")
 ACCEPTED = (
     "expected a data set's name on the Hugging Face hub, a local folder whose files' names give the splits "
@@ -28,7 +32,7 @@ ACCEPTED = (
 )
 
 
-def load(data: str, **columns: str) -> dict[str, Dataset]:
+def load(data: str, **columns: str | Sequence[str]) -> dict[str, Dataset]:
     """The splits that `data` names, 'train' among them; a single file is all 'train'.
 
     What begins with '/', '.' or '~', exists, ends like a data file, or cannot be a name on the hub
@@ -37,16 +41,15 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
 
     Args:
         data: what was typed.
-        **columns: the columns that are to be read, each under the name of the argument that gives it.
+        **columns: the columns that are to be read, one or several under the name of the argument that gives them.
 
     Raises:
         UserError: no such file, folder or name; the hub out of reach; an empty folder; a file that is cut off,
-            corrupt or of another kind; a damaged row of one of the columns; a path with '*', '?' or '['; no
-            training split, an empty split, no such column.
+            corrupt or of another kind; rows of more fields than the header names; a damaged row of one of the
+            columns; a path with '*', '?' or '['; no training split, an empty split, no such column.
     """
     path = os.path.expanduser(data)
-    stem, ending = os.path.splitext(path)
-    builder = BUILDERS.get(os.path.splitext(stem)[1] if ending in COMPRESSIONS else ending)
+    builder = _builder(path)
     hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data) and not builder
     local = bool(data) and os.path.exists(path)
     if not local and not hub_name:
@@ -58,27 +61,30 @@ def load(data: str, **columns: str) -> dict[str, Dataset]:
         raise UserError(f"data={data!r}: a path with a '*', '?' or '['; expected one without")
     import datasets
 
-    with _quiet(bars=not local):
+    with _quiet(bars=not local), warnings.catch_warnings():
+        warnings.filterwarnings("error", "Length of header or names does not match")  # of pandas: fields would be lost
         try:
             if not local:
                 splits = datasets.load_dataset(data)
             elif builder and not os.path.isdir(path):
-                splits = datasets.load_dataset(builder, data_files=absolute)
+                splits = datasets.load_dataset(builder, data_files=absolute, **OPTIONS.get(builder, {}))
             else:
-                splits = datasets.load_dataset(absolute)
+                kinds = {_builder(file) for file in os.listdir(absolute)} - {None}
+                splits = datasets.load_dataset(absolute, **OPTIONS.get(*kinds, {}) if len(kinds) == 1 else {})
         except Exception as error:  # readers of a dozen formats, and the network: any kind may come
             ask = " (is it empty, damaged, of unlike columns?)" if local else ""
             raise UserError(f"data={data!r} cannot be loaded{ask}: {_reason(error)}; {ACCEPTED}") from error
     if "train" not in splits:
         raise UserError(f"data={data!r} has no training split; expected 'train' among its splits: {', '.join(splits)}")
+    asked = [(name, each) for name, some in columns.items() for each in ([some] if isinstance(some, str) else some)]
     for name, rows in splits.items():
-        for argument, column in columns.items():
+        for argument, column in asked:
             if column not in rows.column_names:
                 hint, known = did_you_mean(column, rows.column_names), ", ".join(rows.column_names)
                 raise UserError(f"{argument}={column!r}: data={data!r} has no such column{hint}columns: {known}")
         if not len(rows):
             raise UserError(f"data={data!r}: its split {name!r} is empty; expected at least one row")
-        for column in columns.values():
+        for _, column in asked:
             _check(rows, column, data)
     return dict(splits)
 
@@ -130,7 +136,7 @@ def array(rows: Dataset, name: str, data: str) -> np.ndarray:
         except (ValueError, TypeError, RecursionError, pa.ArrowException) as error:
             raise UserError(f"{where} holds text; expected numbers, or lists of them of one size") from error
     shape = [len(values)]
-    while _is_list(values.type):
+    while is_list(values.type):
         lengths = pc.list_value_length(values).unique().to_pylist()
         if len(lengths) > 1 or None in lengths:
             found = ", ".join("missing" if n is None else str(n) for n in lengths[:5])
@@ -163,6 +169,19 @@ def held_out(count: int, share: float, data: str) -> tuple[np.ndarray, np.ndarra
     return np.sort(order[tests:]), np.sort(order[:tests])
 
 
+def is_list(kind: object) -> bool:
+    """Whether a type of Arrow's is of lists, of whatever kind."""
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _builder(path: str) -> str | None:
+    """What reads a file of that name; None where nothing does."""
+    stem, ending = os.path.splitext(path)
+    return BUILDERS.get(os.path.splitext(stem)[1] if ending in COMPRESSIONS else ending)
+
+
 def _check(rows: Dataset, name: str, data: str) -> None:
     """Raise UserError where a file's bytes are not what it says: no UTF-8, or lists that reach past the end.
 
@@ -176,7 +195,7 @@ def _check(rows: Dataset, name: str, data: str) -> None:
             chunk.validate(full=True)
         except pa.ArrowInvalid as error:
             wrong = (row for row in range(len(chunk)) if not _is_whole(chunk[row : row + 1]))
-            row = "" if _is_list(chunk.type) else f"row {first + next(wrong, 0)} of "
+            row = "" if is_list(chunk.type) else f"row {first + next(wrong, 0)} of "
             at = f"data={data!r}: {row}column {name!r} of split {str(rows.split)!r}"
             raise UserError(f"{at} is damaged: {_reason(error)}") from error
         first += len(chunk)
@@ -190,12 +209,6 @@ def _is_whole(values: object) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def _is_list(kind: object) -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def _reason(error: BaseException) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 LINES = 1000  # that are looked at together
+MARK = "\ufeff"  # of UTF-8 files of some editors; part of the text, as papers count its symbols
 
 
 class Tokens(NamedTuple):
@@ -148,9 +149,11 @@ def _numbered(rows: Dataset, column: str, kind: Tokens, number: dict[str, int], 
         found = []
         for token in kind.split(_lines(lines[column], rows, column, data)):
             if token not in number and unknown is None:
+                expected = "min_count=2 makes rare ones that"
+                if token.startswith(MARK):
+                    expected = f"{MARK!r} is a byte order mark at a file's beginning: expected a file without"
                 raise UserError(
-                    f"data={data!r}: {token!r} is not in the training text, which has no {UNKNOWN} either; "
-                    "min_count=2 makes rare ones that"
+                    f"data={data!r}: {token!r} is not in the training text, which has no {UNKNOWN} either; {expected}"
                 )
             found.append(number.get(token, unknown))
         return {"token": found}

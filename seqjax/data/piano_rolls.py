@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from seqjax.data import notes
-from seqjax.data.loading import load, test_split
+from seqjax.data.loading import is_list, load, test_split
 from seqjax.data.stored import stored_task
 from seqjax.data.text import cuts
 from seqjax.tasks.scoring import masked_mean
@@ -120,7 +120,7 @@ def _read(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
     at = f"data={data!r}: column {column!r} of split {str(rows.split)!r}"
     expected = f"expected lists over time of lists of {notes.RANGE}"
     pieces = rows.with_format("arrow")[:][column].combine_chunks()
-    if not (pa.types.is_list(pieces.type) and pa.types.is_list(pieces.type.value_type)):
+    if not (is_list(pieces.type) and is_list(pieces.type.value_type)):
         raise UserError(f"{at} holds {pieces.type}; {expected}")
     frames = pieces.flatten()
     sounding = frames.flatten()

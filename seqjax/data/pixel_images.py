@@ -31,6 +31,7 @@ def pixel_images(
     image_column: str = "image",
     label_column: str = "label",
     classes: int | None = None,
+    tested_on: Literal["test", "validation"] = "test",
     test_share: float = 0.1,
     stream: bool | None = None,
 ) -> Task:
@@ -52,12 +53,12 @@ def pixel_images(
     Args:
         order: how an image becomes a sequence.
         data: a name on the Hugging Face hub; a local folder, whose files' names give the splits
-            (train.parquet, test.parquet); or a local file. Tested on its split 'test', else on
-            'validation', else on a share of 'train' that is then not trained on.
+            (train.parquet, test.parquet); or a local file.
         permutation_seed: which permutation.
         image_column: name of the column of images.
         label_column: name of the column of classes.
         classes: C; None for the number that the column declares, else one more than the largest label.
+        tested_on: the split that evaluation reads; without a 'test', 'validation' is.
         test_share: the share held out where there is no split to test on: rows by `held_out`.
         stream: whether the images stay on disk and are read as they are needed, where they do not fit into
             memory; None for whichever suits the size of a split. The numbers are the same.
@@ -69,7 +70,7 @@ def pixel_images(
     if permutation_seed < 0:
         raise UserError(f"permutation_seed={permutation_seed}; expected at least 0")
     splits = load(data, image_column=image_column, label_column=label_column)
-    rows = rows_of(splits, test_share, data)
+    rows = rows_of(splits, tested_on, test_share, data)
     on_disk = any(is_streamed(each, stream) for each, _ in rows)
     looked_at = [(each.select(numbers[:1]), np.arange(1)) for each, numbers in rows] if on_disk else rows
     train, test = read_both(looked_at, image_column, label_column, data)

@@ -58,7 +58,8 @@ def sentiment(
         min_count: how often a word must occur to be one of its own.
         characters: C, at least 2, to read the characters of each token too; 0 for words alone.
         longest: tokens of the longest text; None for any.
-        too_long: whether longer ones are refused, or cut with a warning that tells how many.
+        too_long: whether longer ones are refused, or cut with a warning that tells how many; those to test on too,
+            which are then graded as they are cut.
         tested_on: the split that evaluation reads.
         test_share: the share of rows held out where there is but one split.
 

@@ -63,7 +63,7 @@ def wav_folder(data: str) -> dict[str, Dataset] | None:
     import datasets
 
     top = Path(data).expanduser()
-    paths = sorted(top.rglob("*.wav")) if top.is_dir() else []
+    paths = sorted(path for path in top.rglob("*") if path.suffix.lower() == ".wav") if top.is_dir() else []
     splits: dict[str, list[Path]] = {}
     for path in paths:
         first = path.relative_to(top).parts[0]
@@ -107,8 +107,9 @@ def _triangles(frame: int, rate: int, bands: int) -> np.ndarray:
 
 
 def _at_rate(samples: np.ndarray, own: object, rate: int, at: str) -> np.ndarray:
-    if not isinstance(own, int) or not RATES[0] <= own <= RATES[1]:
-        raise UserError(f"{at}: a rate of {own!r}; expected {RATES[0]} to {RATES[1]} samples a second")
+    if not isinstance(own, (int, float)) or not RATES[0] <= own <= RATES[1] or own != int(own):
+        raise UserError(f"{at}: a rate of {own!r}; expected {RATES[0]} to {RATES[1]} samples a second, a whole number")
+    own = int(own)
     if not samples.size:
         raise UserError(f"{at} holds no samples")
     if len(wrong := samples[~(np.abs(samples) <= LOUDEST)]):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TRAIN_STRINGS, TEST_STRINGS = 2**20, 1000
 WORD_CUTS = 4
 MOST_WORDS = 1000
+LEAST_FRAMES = 2  # of a recording that strings are made of
 
 
 class Spoken(NamedTuple):
@@ -71,7 +72,8 @@ def spoken_digits(
     Each string to train on is drawn by its number from the rows to train on, each of the 1,000 to test on from
     those to test on; one whose frames are more than longest·(the mean of a word's frames)·3/2, and more than
     shortest·(the mean of the slowest speaker's), is drawn again. The
-    score is the share of strings without an error, by the likeliest word of each step (best path);
+    score is the share of words whose whole string is said without an error, by the likeliest word of each step (best
+    path);
     `python -m experiments.predict RUN_DIR` tells the word error rate. Baseline: ln(words) a word, of somebody who
     knows how many there are.
 
@@ -147,6 +149,7 @@ def spoken_digits(
         return asked(recordings(rows, audio, "sampling_rate", rate, path)), None
 
     if strings:
+        _require_frames(train + test, data)
         slowest = max(
             np.mean([len(rows[n].frames) for n in group]) for rows in (train, test) for group in _by_speaker(rows)
         )
@@ -191,6 +194,16 @@ def spoken_digits(
         spell=lambda batch, said, number: [names[int(np.asarray(said)[number])]],
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
+
+
+def _require_frames(rows: list[Recording], data: str) -> None:
+    """Raise UserError where a string might have no alignment: a word twice in a row needs a blank between."""
+    least = min(rows, key=lambda each: len(each.frames))
+    if len(least.frames) < LEAST_FRAMES:
+        raise UserError(
+            f"data={data!r}: a recording of {least.word[0]!r} has {len(least.frames)} frame of 16 ms; expected "
+            f"{LEAST_FRAMES} at least for strings=True, a word and what parts it from the next"
+        )
 
 
 def _by_speaker(rows: list[Recording]) -> list[np.ndarray]:

@@ -64,7 +64,8 @@ def tagging(
         lower: words are told apart without regard to case (characters with it).
         characters: C, at least 2; 0 reads words alone, inputs [T, B].
         longest: tokens of the longest sentence; None for any.
-        too_long: whether longer ones are refused, or cut with a warning that tells how many.
+        too_long: whether longer ones are refused, or cut with a warning that tells how many; those to test on too,
+            which are then graded as they are cut.
         tested_on: the split that evaluation reads.
         test_share: the share of rows held out where there is but one split.
 

@@ -40,7 +40,7 @@ def texts(rows: Dataset, column: str, data: str) -> list[str]:
 
 
 def token_lists(rows: Dataset, column: str, data: str) -> list[list[str]]:
-    """A column of lists of tokens; of a text, what stands between its spaces, or its JSON list.
+    """A column of lists of tokens; of a text, what stands between its spaces; where all texts are JSON lists, those.
 
     Whole numbers are spelled by the names that the column declares, if it does.
 
@@ -48,10 +48,13 @@ def token_lists(rows: Dataset, column: str, data: str) -> list[list[str]]:
         UserError: a row that is missing, empty, or holds anything but texts or whole numbers.
     """
     feature = getattr(rows.features[column], "feature", None)
+    values = rows[:][column]
+    lists = [_json_list(value) for value in values if isinstance(value, str)]
+    words_of = str.split if None in lists else _json_list
     found = []
-    for row, value in enumerate(rows[:][column]):
+    for row, value in enumerate(values):
         if isinstance(value, str):
-            value = _json_list(value) or value.split()
+            value = words_of(value)
         fits = isinstance(value, list) and all(isinstance(each, (str, int)) for each in value)
         if not fits or not value or "" in value:
             held = "nothing" if value in (None, []) else "an empty token" if fits else f"a {type(value).__name__}"
@@ -113,7 +116,8 @@ def bounded(
         raise UserError(f"{at} has {len(sequences[beyond[0]])} tokens; longest={longest} (or too_long='cut')")
     if beyond:
         at = place(rows, column, data)
-        warnings.warn(f"{at}: {len(beyond)} of {len(sequences)} rows cut to {longest} tokens", stacklevel=2)
+        cut = f"{len(beyond)} of {len(sequences)} rows cut to {longest} tokens, and graded as they are cut"
+        warnings.warn(f"{at}: {cut}", stacklevel=2)
     return [sequence[:longest] for sequence in sequences]
 
 

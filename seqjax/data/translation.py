@@ -58,7 +58,8 @@ def translation(
         target: the column of texts to write.
         min_count: how often a word must occur in the rows to train on to be one of its own, on either side.
         longest: tokens of the longest sentence on either side; None for any.
-        too_long: whether longer ones are refused, or cut with a warning that tells how many.
+        too_long: whether longer ones are refused, or cut with a warning that tells how many; those to test on too,
+            which are then graded as they are cut.
         tested_on: the split that evaluation reads.
         test_share: the share of rows held out where there is but one split.
 
@@ -77,8 +78,8 @@ def translation(
     train, test = train_and_test(load(data, source=source, target=target), read, tested_on, test_share, data)
     reads = vocabulary((token for sentence, _ in train for token in sentence), min_count)
     writes = vocabulary((token for _, sentence in train for token in sentence), min_count, FIRST)
-    number = {token: n for n, token in enumerate(writes)}
-    counts = np.bincount([number.get(token, 2) for _, sentence in train for token in (*sentence, END)])
+    number = {token: n for n, token in enumerate(writes) if n > 1}  # a text's own "<end>" is a word it does not know
+    counts = np.bincount([n for _, sentence in train for n in (*(number.get(token, 2) for token in sentence), 0)])
     share = counts[counts > 0] / counts.sum()
     train, test = (_numbers(pairs, {token: n for n, token in enumerate(reads)}, number) for pairs in (train, test))
 
@@ -150,7 +151,7 @@ def _numbers(pairs: list[tuple[list[str], list[str]]], reads: dict[str, int], wr
     longest = max(max(len(one), len(other) + 1) for one, other in pairs)
     sides = [
         [[reads.get(token, 0) for token in one] for one, _ in pairs],
-        [[writes.get(token, 2) for token in (*other, END)] for _, other in pairs],
+        [[*(writes.get(token, 2) for token in other), 0] for _, other in pairs],
     ]
     steps = [jnp.asarray([len(sentence) for sentence in side], jnp.int32) for side in sides]
     return Sentences(*(jnp.asarray(filled(side, longest)) for side in sides), *steps)

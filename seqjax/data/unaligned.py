@@ -28,7 +28,7 @@ def best_path(outputs: Array, batch: Batch, longest: int) -> Array:
 
 
 def strings_right(outputs: Array, batch: Batch) -> Array:
-    """The share of strings that the best path says without an error, weighted as the mask is."""
+    """The share of words whose whole string the best path says without an error: long strings weigh more."""
     said = best_path(outputs, batch, len(batch.targets) + 1)
     right = jnp.all(said[:-1] == batch.targets, 0) & (said[-1] == 0)
     return jnp.sum(right * batch.mask) / jnp.maximum(jnp.sum(batch.mask), 1)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqjax.data.text import place
+from seqjax.data.labels import label_names, numbered_labels
+from seqjax.data.loading import load
+from seqjax.data.text import place, train_and_test
 from seqjax.types import UserError
 
 if TYPE_CHECKING:
@@ -43,6 +45,29 @@ def vector_lists(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
             raise UserError(f"{at} has {sizes}; expected as many in all rows")
         found.append(sequence)
     return found
+
+
+def labelled(
+    data: str, series: str, label: str, tested_on: str, share: float
+) -> tuple[list[str], list[np.ndarray], list[list[np.ndarray]]]:
+    """The labels' names; then, to train and to test on, the labels' numbers [N] and the sequences, each [T, D].
+
+    Raises:
+        UserError: as `load`, `vector_lists`, `train_and_test` and `numbered_labels`; or vectors to test on of another
+            size than those to train on.
+    """
+
+    def read(rows: Dataset) -> list[tuple[np.ndarray, tuple[str, str]]]:
+        return list(zip(vector_lists(rows, series, data), label_names(rows, label, data)))
+
+    both = train_and_test(load(data, series=series, label=label), read, tested_on, share, data)
+    names, numbers = numbered_labels(*([name for _, name in rows] for rows in both))
+    sequences = [[sequence for sequence, _ in rows] for rows in both]
+    sizes = [part[0].shape[1] for part in sequences]
+    if sizes[0] != sizes[1]:
+        sizes = f"{sizes[0]} numbers a step to train on and {sizes[1]} to test on"
+        raise UserError(f"data={data!r}: column {series!r} has {sizes}; expected as many")
+    return names, numbers, sequences
 
 
 def is_single(values: np.ndarray) -> np.ndarray:

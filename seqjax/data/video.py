@@ -48,6 +48,7 @@ def video(
     shrink: int = 2,
     image_column: str = "image",
     label_column: str = "label",
+    tested_on: Literal["test", "validation"] = "test",
     test_share: float = 0.1,
 ) -> Task:
     """Watch an image move over a frame of size x size pixels, one pixel a step.
@@ -73,6 +74,7 @@ def video(
         shrink: each square of so many pixels of an image becomes one, their mean.
         image_column: name of the column of images.
         label_column: name of the column of classes.
+        tested_on: the split that evaluation reads; without a 'test', 'validation' is.
         test_share: the share held out where there is no split to test on.
 
     Raises:
@@ -82,7 +84,7 @@ def video(
         if value < least:
             raise UserError(f"{name}={value}; expected at least {least}")
     splits = load(data, image_column=image_column, label_column=label_column)
-    both = read_both(rows_of(splits, test_share, data), image_column, label_column, data)
+    both = read_both(rows_of(splits, tested_on, test_share, data), image_column, label_column, data)
     labels = np.concatenate([part.labels for part in both])
     classes = count_classes(None, splits["train"].features[label_column], labels, data)
     height, width = (n // shrink for n in both[0].pixels.shape[1:3])

@@ -106,7 +106,8 @@ def backward(
         return kept, (Scaled(zeroed[0], log), Scaled(zeroed[1], log))
 
     if lengths is not None:
-        xs = jnp.where((steps[:, None] < lengths)[..., None], xs, 0)
+        exists = steps.reshape(-1, *(1 for _ in batch)) < lengths
+        xs = keep_where(exists, xs, jnp.zeros_like(xs))
     _, (deltas, xs_bar) = jax.lax.scan(back, start, (steps, carries, xs, ys_bar), reverse=not way.reverse)
     return deltas, xs_bar
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from seqjax.cells.taps import observed
+from seqjax.gradients.states import ends_of
 from seqjax.types import Array, Direction, PyTree, UserError
 from seqjax.unroll import unroll
 
@@ -111,7 +112,7 @@ def gate_statistics(
         raise UserError(f"bins={bins}; expected at least 1")
     values = values.reshape(*values.shape[:2], -1)
     steps, _, units = values.shape
-    counts = jnp.full(values.shape[1], steps) if lengths is None else lengths
+    counts = ends_of(lengths, steps, values.shape[1])
     valid = jnp.broadcast_to((jnp.arange(steps)[:, None] < counts)[..., None], values.shape)
     here = jnp.sum(valid, (1, 2))
 

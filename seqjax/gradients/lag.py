@@ -15,6 +15,7 @@ from seqjax.cells.taps import tap_names
 from seqjax.gradients.adjoints import backward, record, through
 from seqjax.gradients.norms import LN10, components, log_mean
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
+from seqjax.gradients.states import ends_of
 from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 
@@ -159,7 +160,7 @@ def by_lag(values: Array, lengths: Array | None = None, reverse: bool = False) -
     sequence has no such step.
     """
     lags = jnp.arange(values.shape[0])[:, None]
-    counts = jnp.full(values.shape[1], values.shape[0]) if lengths is None else lengths
+    counts = ends_of(lengths, *values.shape)
     steps = jnp.broadcast_to(lags, values.shape) if reverse else jnp.maximum(counts - 1 - lags, 0)
     return jnp.where(lags < counts, jnp.take_along_axis(values, steps, 0), jnp.nan)
 
@@ -189,9 +190,8 @@ def lag_histogram(
     edges = [0, *(2**k for k in range((share.shape[0] - 1).bit_length() + 1))] if edges is None else list(edges)
     if len(edges) < 2 or any(b <= a for a, b in itertools.pairwise(edges)):
         raise UserError(f"edges={tuple(edges)}; expected at least two, each larger than the one before")
-    counts = share.shape[0] if lengths is None else lengths
     lags = jnp.arange(share.shape[0])[:, None]
-    summed = jnp.sum(jnp.where(lags < counts, by_lag(share, lengths, reverse), 0.0), 1)
+    summed = jnp.sum(jnp.where(lags < ends_of(lengths, *share.shape), by_lag(share, lengths, reverse), 0.0), 1)
     inside = (lags >= jnp.array(edges[:-1])) & (lags < jnp.array(edges[1:]))
     return jnp.array(edges), jnp.sum(jnp.where(inside, summed[:, None], 0.0), 0)
 

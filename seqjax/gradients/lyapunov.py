@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.gradients.states import flat, flat_size, flat_step
+from seqjax.gradients.states import ends_of, flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
 
 
@@ -74,14 +74,15 @@ def lyapunov(
     states, batch = flat(carries), xs.shape[1]
     step = flat_step(way.cell, way.params)
     rounding = 4 * size**0.5 * jnp.finfo(states.dtype).eps
-    ends = jnp.full(batch, steps) if lengths is None else lengths
+    ends, wide = ends_of(lengths, steps, batch), jnp.promote_types(states.dtype, jnp.float32)  # of sums over time
 
     @jax.vmap
     def turn(s: Array, x: Array, q: Array) -> tuple[Array, Array]:
         tangent = jax.linearize(lambda s: step(s, x)[0], s)[1]
         q, r = orthonormal(jax.vmap(tangent, 1, 1)(q))
         stretch = jnp.abs(jnp.diagonal(r))
-        logs = jnp.where(stretch <= rounding * jnp.linalg.norm(r, axis=0), -jnp.inf, jnp.log(stretch))
+        logs = jnp.log(stretch.astype(wide))
+        logs = jnp.where(stretch <= rounding * jnp.linalg.norm(r, axis=0), -jnp.inf, logs)
         return q, jnp.where(jnp.all(jnp.isfinite(s)), logs, jnp.nan)  # of NaN some activations have a slope of 0
 
     def forward(
@@ -97,7 +98,7 @@ def lyapunov(
         return (jnp.where(valid[:, None, None], turned, q), total, count), (total, count)
 
     q = jax.random.normal(jax.random.key(0) if key is None else key, (batch, size, k), states.dtype)
-    start = (orthonormal(q)[0], jnp.zeros((batch, k), states.dtype), jnp.zeros((batch, 1), jnp.int32))
+    start = (orthonormal(q)[0], jnp.zeros((batch, k), wide), jnp.zeros((batch, 1), jnp.int32))
     _, (totals, counts) = jax.lax.scan(forward, start, (jnp.arange(steps), states, xs), reverse=way.reverse)
     each = jnp.where(counts > 0, totals / jnp.maximum(counts, 1), jnp.nan)  # [T, B, k]
     running = jnp.mean(each, 1, where=counts > 0)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from seqjax.gradients.norms import LN10, components
 from seqjax.gradients.scaled import Scaled, log_norm
+from seqjax.gradients.states import ends_of
 from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
 from seqjax.unroll import unroll
 from seqjax.unroll.scan import keep_where
@@ -36,7 +37,8 @@ def signal_to_noise(delta: Scaled, lengths: Array | None = None) -> SignalToNois
 
     n_t is the number of sequences that have a step t. v_t is an unbiased estimate of tr Σ_t, and the
     numerator one of ‖μ_t‖², as E ‖δ̄_t‖² = ‖μ_t‖² + tr Σ_t / n_t; so it can be below zero where there
-    is little signal. NaN where fewer than two sequences have the step, inf where they all agree.
+    is little signal. NaN where fewer than two sequences have the step or all adjoints are zero, inf where they all
+    agree to rounding.
     One over the ratio is the batch size at which noise and signal are even. (McCandlish et al. 2018,
     "An empirical model of large-batch training", appendix A)
 
@@ -64,6 +66,8 @@ def signal_to_noise(delta: Scaled, lengths: Array | None = None) -> SignalToNois
             mean = jnp.sum(leaf, 1) / count[:, None]
             mean_square += jnp.sum(mean**2, -1)
             spread += jnp.sum(jnp.where(valid[..., None], (leaf - mean[:, None]) ** 2, 0.0), (1, 2))
+        rounding = (2 * jnp.finfo(spread.dtype).eps) ** 2
+        spread = jnp.where(spread > count * mean_square * rounding, spread, 0.0)  # of equal numbers the mean is rounded
         variance = spread / (count - 1)
         ratio = (mean_square - variance / count) / variance
         ratio = jnp.where(count > 1, ratio, jnp.nan)
@@ -94,7 +98,7 @@ def clip_fraction(log10_norms: Array, threshold: float) -> Array:
     """The share of batches whose gradient norm exceeds a threshold, so that clipping by norm acts.
 
     Args:
-        log10_norms: [N], as `batch_gradient_norms` gives.
+        log10_norms: [N], as `batch_gradient_norms` gives; the share is NaN where one of them is.
         threshold: the norm that gradients are clipped to.
 
     Raises:
@@ -102,7 +106,8 @@ def clip_fraction(log10_norms: Array, threshold: float) -> Array:
     """
     if threshold <= 0:
         raise UserError(f"threshold={threshold}; expected more than 0")
-    return jnp.mean(log10_norms > jnp.log10(jnp.asarray(threshold, log10_norms.dtype)))
+    exceeds = log10_norms > jnp.log10(jnp.asarray(threshold, log10_norms.dtype))
+    return jnp.mean(jnp.where(jnp.isnan(log10_norms), jnp.nan, exceeds))
 
 
 class Truncation(NamedTuple):
@@ -167,7 +172,7 @@ def _outputs(model: Model, params: PyTree, batch: Batch, window: Array) -> Array
     """What the model answers, where no gradient goes from a chunk to the one before."""
     xs, lengths = model.encode(params, batch.inputs), batch.lengths
     steps = jnp.arange(xs.shape[0])[:, None]
-    counts = jnp.full(xs.shape[1], xs.shape[0]) if lengths is None else lengths
+    counts = ends_of(lengths, *xs.shape[:2])
     for layer in model.layers(params):
         ys = []
         for way in layer:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from seqjax.cells.carries import require_floats
 from seqjax.gradients.lyapunov import qr
 from seqjax.gradients.scaled import Scaled
-from seqjax.gradients.states import flat, flat_size, flat_step
+from seqjax.gradients.states import ends_of, flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 
@@ -105,9 +105,10 @@ def gradient_flossing(
         z = jax.vmap(push)(s, x, q)
         z = z if valid is None else keep_where(valid, z, q)
         q, r = qr(z)
-        return (q, total + jnp.log(jnp.abs(jnp.diagonal(r, axis1=-2, axis2=-1)))), None
+        return (q, total + jnp.log(jnp.abs(jnp.diagonal(r, axis1=-2, axis2=-1)).astype(wide))), None
 
-    begin = (q, jnp.zeros((batch, k), states.dtype))
+    wide = jnp.promote_types(states.dtype, jnp.float32)  # of sums over time
+    begin = (q, jnp.zeros((batch, k), wide))
     (_, total), _ = jax.lax.scan(body, begin, (jnp.arange(steps), states, xs), reverse=way.reverse)
-    exponents = total / (steps if lengths is None else lengths[:, None])
+    exponents = total / ends_of(lengths, steps, batch)[:, None]
     return jnp.mean(jnp.sum(exponents**2, -1))

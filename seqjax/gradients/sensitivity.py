@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from seqjax.gradients.adjoints import Layers, record, through
 from seqjax.gradients.norms import LN10
 from seqjax.gradients.scaled import Scaled, log_norm
+from seqjax.gradients.states import ends_of
 from seqjax.types import Array, Direction, UserError
 
 EXACT_UNITS = 256  # outputs, each of which costs the exact norm one backward pass
@@ -59,9 +60,10 @@ def input_sensitivity(
         raise UserError(f"probes={probes} have random directions; give a key")
     seeds = jnp.eye(width, dtype=ys.dtype)
     if probes is not None:
-        seeds = math.sqrt(width / probes) * jax.random.orthogonal(key, width, dtype=ys.dtype)[:probes]
+        directions = jax.random.orthogonal(key, width, dtype=jnp.promote_types(ys.dtype, jnp.float32))
+        seeds = (math.sqrt(width / probes) * directions[:probes]).astype(ys.dtype)
     steps = jnp.arange(length)[:, None]
-    last = (length if lengths is None else lengths) - 1
+    last = ends_of(lengths, length, batch) - 1
     read_last = [jnp.broadcast_to(steps == (0 if way.reverse else last), (length, batch)) for way in layers[-1]]
     places = jnp.repeat(jnp.stack(read_last, -1), width // len(read_last), -1)
 
@@ -99,10 +101,10 @@ def horizons(curve: Array, keep: Array | None = None, exponent: float | Array | 
         curve: log10 of the sensitivity [L] (or [L, B]), from lag 0 on, as `mean_log10(by_lag(...))`.
         keep: [H] mean over time of the gate that keeps the state: 'forget_gate' of an LSTM,
             'update_gate' of a GRU; see `gates`.
-        exponent: λ₁, the largest Lyapunov exponent in nats a step; at 0 or above, the horizon is inf.
+        exponent: λ₁, the largest Lyapunov exponent in nats a step; at 0 or above, the horizon is inf, of NaN NaN.
     """
     gate = None if keep is None else 1 / (1 - keep)
-    lyapunov = None if exponent is None else jnp.where(jnp.asarray(exponent) < 0, -1 / jnp.asarray(exponent), jnp.inf)
+    lyapunov = None if exponent is None else jnp.where(jnp.asarray(exponent) >= 0, jnp.inf, -1 / jnp.asarray(exponent))
     return Horizons(memory_horizon(curve, math.e), memory_horizon(curve, 100.0), gate, lyapunov)
 
 

@@ -13,7 +13,7 @@ from seqjax.gradients.jacobi import orthogonal
 from seqjax.gradients.jacobians import require_small
 from seqjax.gradients.lyapunov import qr
 from seqjax.gradients.norms import LN10
-from seqjax.gradients.states import flat, flat_size, flat_step
+from seqjax.gradients.states import ends_of, flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 
@@ -83,7 +83,7 @@ def singular_values(
     lags = np.asarray(lags)
     if not lags.size or lags.min() < 1 or lags.max() > steps or np.any(np.diff(lags) < 1):
         raise UserError(f"lags={lags.tolist()}; expected growing numbers from 1 to {steps}")
-    ends = jnp.full(xs.shape[1], steps) if lengths is None else lengths
+    ends = ends_of(lengths, *xs.shape[:2])
     states, some = flat(carries), jnp.asarray(lags)
     if k is None:
         logs = _all_products(way, states, xs, ends)
@@ -108,7 +108,7 @@ def _place(way: Direction, lag: Array, ends: Array) -> Array:
 
 def _all_products(way: Direction, states: Array, xs: Array, ends: Array) -> Array:
     """ln σ [T, B, n] of the product from each step to the sequence's end, largest first."""
-    size = states.shape[-1]
+    size, dtype = states.shape[-1], _wide(states)
     pull = _pull(way)
 
     def back(later: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
@@ -117,8 +117,8 @@ def _all_products(way: Direction, states: Array, xs: Array, ends: Array) -> Arra
         kept = jax.tree.map(lambda new, old: keep_where(t < ends, new, old), new, later)
         return kept, -jnp.sort(-kept[1], -1)
 
-    start = jnp.broadcast_to(jnp.eye(size, dtype=states.dtype), (xs.shape[1], size, size))
-    begin = (start, jnp.zeros(start.shape[:2], states.dtype))
+    start = jnp.broadcast_to(jnp.eye(size, dtype=dtype), (xs.shape[1], size, size))
+    begin = (start, jnp.zeros(start.shape[:2], dtype))
     return jax.lax.scan(back, begin, (jnp.arange(xs.shape[0]), states, xs), reverse=not way.reverse)[1]
 
 
@@ -135,7 +135,7 @@ def _leading(
     tolerance: float,
 ) -> Array:
     """ln σ [L, B, k] by subspace iteration with `width` vectors."""
-    batch, size = states.shape[1:]
+    (batch, size), dtype = states.shape[1:], _wide(states)
     pull, push = _pull(way), _push(way)
 
     def step(lag: Array) -> tuple[Array, Array]:
@@ -146,23 +146,27 @@ def _leading(
         count, before, vectors, _ = state
         vectors = jax.lax.fori_loop(0, lag, lambda i, v: _basis(pull(*step(i + 1), v)), vectors)
         forth = lambda i, v: jax.vmap(orthogonal)(push(*step(lag - i), v[0]), v[1])  # noqa: E731
-        vectors, logs = jax.lax.fori_loop(0, lag, forth, (vectors, jnp.zeros((batch, width), states.dtype)))
+        vectors, logs = jax.lax.fori_loop(0, lag, forth, (vectors, jnp.zeros((batch, width), dtype)))
         order = jnp.argsort(-logs, -1)
         vectors, logs = jnp.take_along_axis(vectors, order[..., None], 1), jnp.take_along_axis(logs, order, 1)[:, :k]
-        return count + 1, logs, vectors, jnp.max(jnp.where(logs == before, 0, jnp.abs(logs - before)))
+        change = jnp.where(logs == before, 0, jnp.abs(logs - before))
+        counts = (lag <= ends)[:, None] & ~jnp.isnan(
+            change
+        )  # a sequence that has no such lag, or no numbers, waits not
+        return count + 1, logs, vectors, jnp.max(jnp.where(counts, change, 0))
 
     def at(best: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         lag, key = now
-        fresh = jax.random.normal(key, (batch, width - k, size), states.dtype)
+        fresh = jax.random.normal(key, (batch, width - k, size), dtype)
         vectors = _basis(jnp.concatenate([best, fresh], 1))
-        nothing = jnp.full((batch, k), -jnp.inf, states.dtype)
-        start = (jnp.zeros((), jnp.int32), nothing, vectors, jnp.array(jnp.inf, states.dtype))
+        nothing = jnp.full((batch, k), -jnp.inf, dtype)
+        start = (jnp.zeros((), jnp.int32), nothing, vectors, jnp.array(jnp.inf, dtype))
         unfinished = lambda state: (state[0] < iterations) & (state[3] > tolerance)  # noqa: E731
         _, logs, vectors, _ = jax.lax.while_loop(unfinished, lambda state: there_and_back(state, lag), start)
         return vectors[:, :k], logs
 
     first, *keys = jax.random.split(key, 1 + len(lags))
-    return jax.lax.scan(at, jax.random.normal(first, (batch, k, size), states.dtype), (lags, jnp.stack(keys)))[1]
+    return jax.lax.scan(at, jax.random.normal(first, (batch, k, size), dtype), (lags, jnp.stack(keys)))[1]
 
 
 def _basis(vectors: Array) -> Array:
@@ -170,15 +174,28 @@ def _basis(vectors: Array) -> Array:
     return jnp.swapaxes(qr(jnp.swapaxes(vectors, -1, -2))[0], -1, -2)
 
 
+def _wide(states: Array) -> jnp.dtype:
+    """What vectors and logarithms are of: a product of a thousand Jacobians is not kept in 16 bits."""
+    return jnp.promote_types(states.dtype, jnp.float32)
+
+
 def _pull(way: Direction) -> Callable[[Array, Array, Array], Array]:
     """(s [B, n], x [B, D], vectors [B, m, n]) -> Jᵀ times each vector."""
     step = flat_step(way.cell, way.params)
-    one = lambda s, x, vectors: jax.vmap(jax.vjp(lambda s: step(s, x)[0], s)[1])(vectors)[0]  # noqa: E731
+
+    def one(s: Array, x: Array, vectors: Array) -> Array:
+        pull = jax.vmap(jax.vjp(lambda s: step(s, x)[0], s)[1])
+        return pull(vectors.astype(s.dtype))[0].astype(vectors.dtype)
+
     return jax.vmap(one)
 
 
 def _push(way: Direction) -> Callable[[Array, Array, Array], Array]:
     """(s [B, n], x [B, D], vectors [B, m, n]) -> J times each vector."""
     step = flat_step(way.cell, way.params)
-    one = lambda s, x, vectors: jax.vmap(jax.linearize(lambda s: step(s, x)[0], s)[1])(vectors)  # noqa: E731
+
+    def one(s: Array, x: Array, vectors: Array) -> Array:
+        push = jax.vmap(jax.linearize(lambda s: step(s, x)[0], s)[1])
+        return push(vectors.astype(s.dtype)).astype(vectors.dtype)
+
     return jax.vmap(one)

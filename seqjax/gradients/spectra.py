@@ -15,7 +15,8 @@ SQUARINGS = 20
 
 def log10_condition_number(log10: Array) -> Array:
     """log10 σ_1/σ_n [...] from log10 σ [..., n] in any order; inf where one of them is zero."""
-    return jnp.max(log10, -1) - jnp.min(log10, -1)
+    least = jnp.min(log10, -1)
+    return jnp.where(least == -jnp.inf, jnp.inf, jnp.max(log10, -1) - least)
 
 
 def effective_rank(log10: Array) -> Array:
@@ -52,8 +53,8 @@ def spectral_radius(w_h: Array, method: str = "auto") -> Array:
         method = "eigvals" if jax.default_backend() == "cpu" and height <= EIGENVALUES_LIMIT else "squaring"
     if method == "eigvals":  # LAPACK gives wrong and unsteady numbers where entries are near the largest float
         _, exponent = jnp.frexp(jnp.max(jnp.abs(blocks), (-2, -1)))
-        small = jnp.ldexp(blocks, -exponent[..., None, None])
-        return jnp.ldexp(jnp.max(jnp.abs(jnp.linalg.eigvals(small)), -1), exponent)
+        small = jnp.ldexp(blocks, -exponent[..., None, None]).astype(jnp.promote_types(blocks.dtype, jnp.float32))
+        return jnp.ldexp(jnp.max(jnp.abs(jnp.linalg.eigvals(small)), -1), exponent).astype(blocks.dtype)
 
     def square(_: Array, state: Scaled) -> Scaled:
         return rescaled(Scaled(state.value @ state.value, 2 * state.log))

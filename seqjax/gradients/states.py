@@ -13,6 +13,11 @@ from seqjax.cells.clipped import unclipped
 from seqjax.types import Array, Cell, PyTree
 
 
+def ends_of(lengths: Array | None, steps: int, batch: int) -> Array:
+    """How many of the T steps each sequence has [B]: all where nothing is said, and never more."""
+    return jnp.full(batch, steps) if lengths is None else jnp.minimum(jnp.asarray(lengths), steps)
+
+
 def flat_step(cell: Cell, params: PyTree) -> Callable[[Array, Array], tuple[Array, Array]]:
     """(s [n], x [D]) -> (s' [n], y [H]): the step of one sequence, its carry raveled into n numbers, without a clip."""
     cell = unclipped(cell)

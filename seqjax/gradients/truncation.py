@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
 from seqjax.spec import Spec
-from seqjax.types import Array, Cell, PyTree
+from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll import unroll
 
 
@@ -47,8 +47,11 @@ def truncation_bias(
         stride: its stride, None for each window's own length.
 
     Raises:
-        UserError: as `truncated`.
+        UserError: no window, and as `truncated`.
     """
+
+    if not len(windows):
+        raise UserError("windows is empty; expected at least one")
 
     def gradient(strategy: str) -> PyTree:
         return jax.grad(lambda p: loss(unroll(cell, p, xs, lengths=lengths, strategy=strategy)[1]))(params)

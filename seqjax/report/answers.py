@@ -10,6 +10,7 @@ from seqjax.report.figures import PALETTE, Figure, canvas, panels, png
 
 MOST_CLASSES = 40
 MOST_VARIABLES = 4
+PLAIN = {"parse_math": False}  # of what the data say: a "$" is a sign, and no formula
 
 
 def confusion(truth: Sequence[str], said: Sequence[str]) -> Figure | None:
@@ -28,8 +29,8 @@ def confusion(truth: Sequence[str], said: Sequence[str]) -> Figure | None:
             dark = counts[row, column] > counts[row].sum() / 2
             text = str(counts[row, column])
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
-        axes.set_xticks(range(len(names)), names, rotation=90)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, rotation=90, **PLAIN)
+        axes.set_yticks(range(len(names)), names, **PLAIN)
         axes.set(xlabel="answer", ylabel="truth")
         axes.grid(False)
         return Figure("confusion", "Truth and answers", "Counts; the colour is the share of the row.", png(figure))
@@ -40,8 +41,8 @@ def attention_map(source: Sequence[str], written: Sequence[str], weights: np.nda
     with canvas(1.8 + 0.34 * len(source), 1.6 + 0.28 * len(written)) as figure:
         axes = figure.subplots()
         axes.imshow(weights[: len(written), : len(source)], cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(source)), source, rotation=60, ha="left", rotation_mode="anchor")
-        axes.set_yticks(range(len(written)), written)
+        axes.set_xticks(range(len(source)), source, rotation=60, ha="left", rotation_mode="anchor", **PLAIN)
+        axes.set_yticks(range(len(written)), written, **PLAIN)
         axes.xaxis.tick_top()
         axes.grid(False)
         words = "Columns: what was read. Rows: what was written, and where the decoder looked as it wrote that."
@@ -90,7 +91,7 @@ def drawings(names: Sequence[str], drawn: np.ndarray) -> Figure:
                 axes.plot(one[0, 0], one[0, 1], "o", color=PALETTE[1], markersize=4)
             else:
                 axes.imshow(one, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
-            axes.set_title(name, fontsize=9)
+            axes.set_title(name, fontsize=9, **PLAIN)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.grid(False)

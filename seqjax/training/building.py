@@ -9,11 +9,13 @@ import jax
 import numpy as np
 
 from seqjax import cells, data, spec, tasks
+from seqjax.data.streamed import Streamed
 from seqjax.models import encoder_decoder, sequence_model
 from seqjax.training.config import Config
 from seqjax.training.penalty import make_penalty
 from seqjax.types import Cell, Model, PyTree, Task, UserError
 
+LOOKED_AT = 64  # examples that stay on disk
 WRITER_EMBEDDING = 128  # of a network that writes, where --embedding gives none
 
 
@@ -56,7 +58,7 @@ def _require_alike(flag: str, other: Task, config: Config, task: Task) -> None:
     if task.coding != other.coding:
         raise UserError(
             f"{flag}: its symbols or units, learned from its own rows to train on, are not those of "
-            f"--task={config.task!r}; expected the same data to train on"
+            f"--task={config.task!r}; expected a task that trains on the same rows"
         )
 
 
@@ -80,15 +82,21 @@ def build_select_task(config: Config, eval_task: Task) -> Task | None:
     if _equal(found.examples.test, eval_task.examples.test):
         raise UserError(
             f"--select_on={config.select_on!r} would be the rows that are measured, as the data have no split of that "
-            "name; expected data with one"
+            "name, or one of the same rows; expected data with another"
         )
     return found
 
 
 def _equal(one: PyTree, other: PyTree) -> bool:
-    """Whether two sets of examples are the same; what stays on disk is not read."""
-    both = [jax.tree.leaves(each) for each in (one, other)]
-    return bool(both[0]) and len(both[0]) == len(both[1]) and all(map(np.array_equal, *both))
+    """Whether two sets of examples are the same; of what stays on disk some are looked at, from first to last."""
+    both = [one, other]
+    if isinstance(one, Streamed) and isinstance(other, Streamed):
+        if one.count != other.count:
+            return False
+        numbers = np.unique(np.linspace(0, one.count - 1, LOOKED_AT).astype(np.int64))
+        both = [each.read(numbers) for each in both]
+    leaves = [jax.tree.leaves(each) for each in both]
+    return len(leaves[0]) == len(leaves[1]) and all(map(np.array_equal, *leaves))
 
 
 def build(config: Config) -> tuple[Task, Model]:

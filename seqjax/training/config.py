@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from seqjax.training.optimizer import make_optimizer, make_schedule
 from seqjax.training.penalty import make_penalty
 from seqjax.types import UserError
@@ -73,6 +75,12 @@ class Config(NamedTuple):
         return [{"seed": seed, "learning_rate": rate} for rate in self.learning_rates for seed in seeds]
 
 
+def single(rate: float) -> float:
+    """The number of 32 bits that stands for a rate, which is what a run learns at; inf beyond them."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(rate))
+
+
 def check(config: Config) -> Config:
     """The same Config if its numbers make sense. Raises UserError naming the flag, value and remedy."""
     least = {"seeds": 1, "first_seed": 0, "steps": 0, "batch_size": 1, "eval_every": 1, "eval_size": 1}
@@ -84,11 +92,13 @@ def check(config: Config) -> Config:
     if config.first_seed + config.seeds > LARGEST_SEED:
         raise UserError(f"--first_seed={config.first_seed}; expected seeds below {LARGEST_SEED}")
     for rate in config.learning_rates:
-        if not (math.isfinite(rate) and rate > 0):
-            raise UserError(f"--learning_rates has {rate}; expected positive numbers, as in 1e-3,3e-3")
-    if not config.learning_rates or len(set(config.learning_rates)) < len(config.learning_rates):
+        if not 0 < single(rate) < math.inf:
+            raise UserError(
+                f"--learning_rates has {rate}; expected positive numbers that 32 bits hold, as in 1e-3,3e-3"
+            )
+    if not config.learning_rates or len(set(map(single, config.learning_rates))) < len(config.learning_rates):
         shown = ",".join(map(str, config.learning_rates))
-        raise UserError(f"--learning_rates={shown}; expected one or more numbers, each once")
+        raise UserError(f"--learning_rates={shown}; expected one or more numbers, each once (32 bits tell 7 digits)")
     for name in ("clip_norm", "clip_value"):
         bound = getattr(config, name)
         if bound is not None and not bound > 0:

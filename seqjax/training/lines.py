@@ -68,7 +68,7 @@ class Records:
             if config.steps:
                 self._metrics = files.enter_context(contextlib.closing(Lines(directory / "metrics.jsonl", resumed_at)))
                 purge = None if resumed_at is None else resumed_at + 1
-                names = [f"seed={run['seed']},learning_rate={run['learning_rate']:g}" for run in config.runs]
+                names = [f"seed={run['seed']},learning_rate={run['learning_rate']:.9g}" for run in config.runs]
                 events = Events(directory / "tensorboard", names, purge)
                 self._events = files.enter_context(contextlib.closing(events))
             self._files = files.pop_all()

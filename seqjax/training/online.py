@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from seqjax.cells.carries import changes_backwards
 from seqjax.gradients.rtrl import Influence, rtrl_start, rtrl_step
 from seqjax.spec import parse
 from seqjax.training.config import Config
@@ -57,10 +58,10 @@ def require(config: Config, task: Task, model: Model, parts: int) -> None:
         return begun, whole(model).step(params, whole(model).initial_carry(params, x.shape[:1]), x)
 
     try:
-        program = jax.make_jaxpr(first_step)(jax.random.key(0))
+        clipped = changes_backwards(first_step, jax.random.key(0))
     except UserError as error:
         raise UserError(f"--online, --cell={config.cell!r}: {error}") from error
-    if "custom_vjp" in str(program):  # as `clipped` is
+    if clipped:
         words = "changes its gradient on the way back, and RTRL has no way back"
         raise UserError(f"--online: --cell={config.cell!r} {words}; expected a cell that does not, or no --online")
 

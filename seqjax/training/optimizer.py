@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -13,6 +15,8 @@ import optax
 
 from seqjax.spec import Spec, check, did_you_mean, parse
 from seqjax.types import Array, PyTree, UserError
+
+TRIED_AT = (0, 1, 2, 10, 100, 1000, 10_000, 100_000)  # steps
 
 
 def make_optimizer(
@@ -46,7 +50,8 @@ def make_optimizer(
 def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | None:
     """step -> factor, of the spec of an optax schedule: 'cosine_decay_schedule(decay_steps=5000)'; None for None.
 
-    Its init_value is 1 unless given, or 0 where it warms up to a peak_value.
+    Its init_value is 1 unless given, or 0 where it warms up to a peak_value. Raises UserError for what gives
+    no number, or, of the learning rate, 0 at all steps.
     """
     if text is None:
         return None
@@ -55,10 +60,18 @@ def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | Non
     if "init_value" in takes and "init_value" not in shape.arguments:
         shape = Spec(shape.name, {"init_value": 0.0 if "peak_value" in takes else 1.0, **shape.arguments})
     make = _known(flag, shape, schedules())
-    steps = shape.arguments.get("transition_steps", 1)
-    if steps <= 0:  # of which optax makes a constant
-        raise UserError(f"{flag}={text!r}: transition_steps={steps}; expected at least 1")
-    return _tried(flag, shape, lambda: make(**shape.arguments))
+    for name, least in (("transition_steps", 1), ("decay_rate", sys.float_info.min)):
+        if (value := shape.arguments.get(name, 1)) < least:  # of which optax makes a constant, or NaN
+            raise UserError(
+                f"{flag}={text!r}: {name}={value}; expected {'at least 1' if least == 1 else 'more than 0'}"
+            )
+    schedule = _tried(flag, shape, lambda: make(**shape.arguments))
+    factors = _tried(flag, shape, lambda: [float(schedule(step)) for step in TRIED_AT])
+    if any(map(math.isnan, factors)):
+        raise UserError(f"{flag}={text!r} is no number at step {TRIED_AT[[*map(math.isnan, factors)].index(True)]}")
+    if flag == "--schedule" and not any(factors):
+        raise UserError(f"{flag}={text!r} is 0 at steps {', '.join(map(str, TRIED_AT))}: nothing would be learned")
+    return schedule
 
 
 def held(
@@ -123,7 +136,8 @@ def optimizers() -> dict[str, Callable]:
     return {"held": held} | {
         name: found
         for name, found in inspect.getmembers(optax, inspect.isfunction)
-        if {"learning_rate", "key"} & {*inspect.signature(found).parameters} == {"learning_rate"} and name[0] != "_"
+        if {"learning_rate", "key"} & {*inspect.signature(found).parameters} == {"learning_rate"}
+        and not name.startswith(("_", "scale_by_"))  # these do not turn the gradient round: they would climb
     }
 
 
@@ -142,7 +156,7 @@ def _tried(flag: str, spec: Spec, make: Callable[[], Any]) -> Any:
     """What is made, or a UserError where optax refuses the spec's values."""
     try:
         return make()
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError) as error:
         raise UserError(f"{flag}={str(spec)!r}: {str(error).splitlines()[0]}") from error
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.carries import changes_backwards, require_floats
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.recurrence import linear_recurrence
 from seqjax.unroll.scan import scan
@@ -57,7 +58,7 @@ def newton(
     sequence length", section 3), with their diagonals quasi-DEER (Gonzalez et al. 2024, "Towards scalable
     and stable parallelization of nonlinear RNNs", section 4.1). The damping is that paper's scale-ELK
     (appendix A.4), 0 for Newton and 1 for one step of every state at a time; ELK proper, a Kalman smoother with a
-    trust region, is not here. After k iterations the first k states are right whatever J_t is, so that
+    trust region, is not here. They begin at s_t = f(0, x_t). After k iterations the first k states are right whatever J_t is, so that
     unstable networks need as many iterations as steps: then the plain scan takes over (`jax.lax.cond`; under
     vmap both run and one is kept).
 
@@ -74,7 +75,8 @@ def newton(
         max_iterations: after which the plain scan takes over.
 
     Raises:
-        UserError: a carry of more than 128 numbers with full Jacobians, or an option out of bounds.
+        UserError: a carry of more than 128 numbers with full Jacobians, or that is not of floating point; a cell that
+            changes its gradient on the way back; or an option out of bounds.
     """
     if carry is None:
         carry = cell.initial_carry(params, xs.shape[1:-1])
@@ -86,6 +88,10 @@ def newton(
         raise UserError(f"tolerance={tolerance}; expected more than 0")
     if max_iterations < 0:
         raise UserError(f"max_iterations={max_iterations}; expected at least 0")
+    require_floats(carry)
+    if changes_backwards(cell.step, params, carry, jnp.zeros(xs.shape[1:], xs.dtype)):
+        raise UserError("the cell changes its gradient on the way back, as clipped does, and Newton's steps need its "
+                        "Jacobians: expected 'scan', 'checkpointed' or 'truncated'")  # fmt: skip
     if jacobian == "full":
         require_narrow(carry, xs)
     dtype = jnp.result_type(*jax.tree.leaves(carry))
