@@ -123,6 +123,21 @@ def test_a_season_before_is_known_exactly(tmp_path):
     assert task.peers["one season before"] == pytest.approx(0, abs=1e-9) and task.peers["last value"] > 0.5
 
 
+@pytest.mark.parametrize(("window", "horizon"), [(24, 5), (30, 24), (24, 60)])
+def test_a_season_before_is_the_last_that_was_read(window, horizon, tmp_path):
+    """Again and again where the horizon is longer; of a window that is shorter than a season it is not known."""
+    values = np.random.default_rng(0).normal(size=(200, 2)).round(3)
+    sizes = {"train_rows": 96, "validation_rows": 0, "test_rows": 70, "horizon": horizon}
+    task = forecast(rows_of(tmp_path, values), window=window, **sizes)
+    scaled = (values - values[:96].mean(0)) / values[:96].std(0)
+    errors = [
+        np.mean((np.tile(scaled[at - 24 : at], (3, 1))[:horizon] - scaled[at : at + horizon]) ** 2)
+        for at in range(96, 96 + 70 - horizon + 1)
+    ]
+    assert task.peers["one season before"] == pytest.approx(np.mean(errors), rel=1e-4)
+    assert list(forecast(rows_of(tmp_path, values), window=23, **sizes).peers) == ["last value"]
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

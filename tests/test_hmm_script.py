@@ -22,6 +22,20 @@ def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
     assert hidden_markov.main(["--task=adding", "--states=0"]) == 2 and "--states=0" in capsys.readouterr().err
 
 
+def test_a_tagger_is_counted_on_the_rows_to_train_on(tmp_path):
+    """Where most of the rows to test on say the opposite: the share of right labels and log p in closed form."""
+    train, test = [("a b", "X Y")] * 3, [("a b", "Y X"), ("a b", "X Y"), ("a b", "Y X")]
+    where, record = sentences(tmp_path / "d", train, test), tmp_path / "record.json"
+    task = f"--task=tagging(data={where!r}, min_count=1)"
+    assert hidden_markov.main([task, "--smoothing=0.5", f"--record={record}"]) == 0
+    found = json.loads(record.read_text())["found"]
+    begins, passes = np.array([3.5, 0.5]) / 4, np.array([[0.5, 3.5], [2.0, 2.0]]) / 4  # X and Y; none goes on from Y
+    says = {"a": np.array([3.5, 0.5]) / 4.5, "b": np.array([0.5, 3.5]) / 4.5}  # of a, b and <unk>
+    chance = sum(begins[i] * says["a"][i] * passes[i, j] * says["b"][j] for i in range(2) for j in range(2))
+    assert found["log p, nats a sentence"] == pytest.approx(np.log(chance), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+
+
 def test_a_hidden_markov_model_of_a_text(tmp_path, capsys):
     """With one state it is the model without memory, in closed form; with more it knows what follows on what."""
     lines = ["ab" * 9, "ab" * 7, "ab" * 8 + "a", "abab"]

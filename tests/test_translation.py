@@ -44,6 +44,16 @@ def test_a_pair_is_what_is_read_and_what_is_written(tmp_path):
     assert task.show(batch, 0).splitlines() == ["source   a b c", "target   x y"]
 
 
+def test_words_are_those_of_the_rows_to_train_on(tmp_path):
+    """However often others occur in the rows to test on, on either side."""
+    train, test = [*PAIRS, ("r", "v")], [("q q q r r", "w w w v v"), ("c", "z")]
+    task = translation(sentences(tmp_path / "d", train, test))
+    batch = whole(task, "test")
+    assert (task.input_size, task.output_size) == (4, 6)
+    assert batch.inputs.source[:5, 0].tolist() == [0] * 5 and batch.targets[:6, 0].tolist() == [2] * 5 + [0]
+    assert batch.inputs.source[0, 1] == 3 and batch.targets[:2, 1].tolist() == [5, 0]
+
+
 def test_translations_are_graded_by_sacrebleu(tmp_path):
     pytest.importorskip("sacrebleu")
     truth = [["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "f"]]
@@ -53,6 +63,16 @@ def test_translations_are_graded_by_sacrebleu(tmp_path):
     right = [9 / 10, 6 / 8, 3 / 6, 2 / 4]  # of all n-grams, those that are there, n = 1 to 4
     assert scores["BLEU"] == pytest.approx(100 * np.prod(right) ** 0.25)
     assert scores["BLEU 1-10"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("word", ["now.", "don't,", "(now", "&quot;"])
+def test_what_stands_between_spaces_is_one_token_to_bleu(word):
+    """With a mark or another, it is one wrong word of six; it would count otherwise were marks their own tokens."""
+    pytest.importorskip("sacrebleu")
+    words, other = ["so", "you", "see", "we", "pay"], {"&quot;": '"'}.get(word, word.strip(".,("))
+    right = [5 / 6, 4 / 5, 3 / 4, 2 / 3]  # of all n-grams, those that are there, n = 1 to 4
+    score = bleu([[*words, word]], [[*words, other]], [6])["BLEU"]
+    assert score == pytest.approx(100 * np.prod(right) ** 0.25)
 
 
 def test_bad_pairs_are_told_by_their_number(tmp_path):

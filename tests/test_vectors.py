@@ -71,6 +71,33 @@ def test_bad_gestures(changed, words, tmp_path):
         gesture(movements(tmp_path / "d", **changed))
 
 
+@pytest.mark.parametrize("kind", ["points", "shades"])
+def test_a_drawing_is_asked_for_from_its_label_and_what_was_drawn_before(kind, tmp_path):
+    """Points in the scale of the rows to train on, which those to test on do not change; shades from 0 to 1."""
+    tested = [[1, 5], [8, 1], [9, 1]]
+    task = drawing(movements(tmp_path / "d", x=tested), kind=kind)
+    mean, deviation = ([3.2, 1], [4.16**0.5, 1]) if kind == "points" else (0, 255)
+    rows = {"train": [(1, [[0, 1], [2, 1]]), (0, [[4, 1], [4, 1], [6, 1]])], "test": [(0, tested)]}
+    for split, drawn in rows.items():
+        batch = jax.device_get(task.examples.batch(getattr(task.examples, split)))
+        assert batch.lengths.tolist() == [len(steps) for _, steps in drawn]
+        for b, (label, steps) in enumerate(drawn):
+            n, scaled = len(steps), (np.array(steps) - mean) / deviation
+            np.testing.assert_array_equal(batch.inputs[:n, b, :2], [np.eye(2)[label]] * n)
+            np.testing.assert_allclose(batch.inputs[:n, b, 2:], [[0, 0], *scaled[:-1]], atol=1e-6)
+            np.testing.assert_allclose(batch.targets[:n, b], scaled, atol=1e-6)
+            np.testing.assert_array_equal(batch.mask[:, b], np.arange(len(batch.mask)) < n)
+
+
+def test_guesses_that_drawings_are_compared_with(tmp_path):
+    """The mean of the points to train on, for those to test on; how dark each column is in the rows to train on."""
+    where = movements(tmp_path / "d", x=[[1, 5], [8, 1]])
+    squares = [2.2**2 / 4.16, 4**2, 4.8**2 / 4.16, 0]
+    assert drawing(where).baseline == pytest.approx(sum(squares) / 4)
+    doubt = sum(-p * math.log(p) - (1 - p) * math.log(1 - p) for p in (3.2 / 255, 1 / 255))
+    assert drawing(where, kind="shades").baseline == pytest.approx(doubt)
+
+
 def test_shades_are_whole_numbers(tmp_path):
     written(tmp_path / "d.jsonl", {"x": [[[0.0], [0.5]], [[1.0], [1.0]]] * 3, "label": [0, 1] * 3})
     with pytest.raises(UserError, match=r"holds 0\.5; expected shades, whole numbers from 0 to 255"):

@@ -58,9 +58,9 @@ def newton(
     sequence length", section 3), with their diagonals quasi-DEER (Gonzalez et al. 2024, "Towards scalable
     and stable parallelization of nonlinear RNNs", section 4.1). The damping is that paper's scale-ELK
     (appendix A.4), 0 for Newton and 1 for one step of every state at a time; ELK proper, a Kalman smoother with a
-    trust region, is not here. They begin at s_t = f(0, x_t). After k iterations the first k states are right whatever J_t is, so that
-    unstable networks need as many iterations as steps: then the plain scan takes over (`jax.lax.cond`; under
-    vmap both run and one is kept).
+    trust region, is not here. They begin at s_t = f(0, x_t). After k iterations the first k states are right
+    whatever J_t is, so that unstable networks need as many iterations as steps: then the plain scan takes
+    over (`jax.lax.cond`; under vmap both run and one is kept).
 
     The gradient is that of the solution and not of the iterations, exact to the accuracy of the
     states and for any order: ṡ_t = J_t ṡ_{t-1} + ḟ_t with the exact Jacobians, in one linear

@@ -1,0 +1,31 @@
+"""Answers to a whole split: every sequence once, those of like length together."""
+
+import jax
+import numpy as np
+from small_runs import SMALL
+from test_text import ROWS, sentences
+
+from seqjax.training import prepare
+from seqjax.training.prediction import answers
+
+
+def test_every_sequence_of_a_split_is_answered(tmp_path):
+    """Also those of the last group, which is smaller; each as where all are read at once."""
+    where = sentences(tmp_path / "d", ROWS, ROWS)
+    prepared = prepare(
+        SMALL._replace(cell="rnn(hidden=4)", task=f"tagging(data={where!r}, min_count=1, characters=0)"), "map"
+    )
+    params, test = jax.jit(prepared.model.init)(jax.random.key(0)), prepared.task.examples.test
+    found = list(answers(prepared, params, test, at_a_time=4))
+    assert [batch.mask.shape for batch, _ in found] == [(3, 4), (6, 2)]
+    whole = prepared.task.examples.batch(test)
+    outputs, _ = jax.jit(prepared.model.apply)(params, whole.inputs, whole.lengths)
+
+    def sequences(batch, said):
+        """Words, tags and answers of each, without the padding."""
+        kinds = (batch.inputs, batch.targets, said)
+        return [tuple(tuple(kind[:steps, n].tolist()) for kind in kinds) for n, steps in enumerate(batch.lengths)]
+
+    expected = sequences(jax.device_get(whole), np.argmax(outputs, -1))
+    assert sorted(each for group in found for each in sequences(*group)) == sorted(expected)
+    assert len({tag for _, _, said in expected for tag in said}) > 1
