@@ -58,7 +58,7 @@ def newton(
     sequence length", section 3), with their diagonals quasi-DEER (Gonzalez et al. 2024, "Towards scalable
     and stable parallelization of nonlinear RNNs", section 4.1). The damping is that paper's scale-ELK
     (appendix A.4), 0 for Newton and 1 for one step of every state at a time; ELK proper, a Kalman smoother with a
-    trust region, is not here. They begin at s_t = f(0, x_t). After k iterations the first k states are right
+    trust region, is not here. The iterations begin at s_t = f(0, x_t). After k iterations the first k states are right
     whatever J_t is, so that unstable networks need as many iterations as steps: then the plain scan takes
     over (`jax.lax.cond`; under vmap both run and one is kept).
 
