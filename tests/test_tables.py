@@ -28,8 +28,11 @@ from seqjax.training.building import build, build_select_task
 @pytest.mark.parametrize("in_folder", [False, True])
 def test_a_cell_that_says_null_is_a_text(tmp_path, in_folder):
     rows = {"text": ["windhoek", "null", "berlin", "NA"] * 3, "label": ["NA", "None", "DE", "NA"] * 3}
+    for split in ("train", "test"):
+        (tmp_path / "d" / split).mkdir(parents=True)
+        written(tmp_path / "d" / split / "rows.csv", rows)
     written(tmp_path / "train.csv", rows)
-    task = sentiment(str(tmp_path if in_folder else tmp_path / "train.csv"))
+    task = sentiment(str(tmp_path / ("d" if in_folder else "train.csv")))
     assert task.coding[-1] == ("DE", "NA", "None")
     written(tmp_path / "train.csv", {"text": ["a", "", "b"] * 3, "label": ["x", "y", "x"] * 3})
     with pytest.raises(UserError, match=r"row 1 of column 'text' .* holds None"):
@@ -49,7 +52,7 @@ def test_rows_of_more_fields_than_names_are_refused(tmp_path):
     [
         ("a,b\n" + "1,2\n" * 9 + "bad,2\n", {}, r"row 9 of column 'a' .* holds 'bad' among numbers \(1 such rows\)"),
         (",a\n" + "".join(f"{n},{n % 3}\n" for n in range(20)), {}, "a column has no name.*columns='a'"),
-        ("0,0.1\n" + "1,2\n" * 20, {}, "its columns are called 0, 0.1; expected a first line of names"),
+        ("0,0.1\n" + "1,2\n" * 20, {}, "expected a first line of names, or columns='0,0.1' if"),
         ("a,b\n" + "1,2\n" * 20, {"columns": "a,a"}, "columns='a,a'; expected each but once"),
     ],
 )

@@ -189,8 +189,9 @@ def _rows(data: str, names: list[str]) -> Dataset:
 def _numeric(rows: Dataset, data: str) -> list[str]:
     """The columns of numbers. Raises UserError where there are none, or what is none looks like a mistake."""
     if all(_is_number(name) for name in rows.column_names):
-        called = ", ".join(rows.column_names)
-        raise UserError(f"data={data!r}: its columns are called {called}; expected a first line of names")
+        called = ",".join(rows.column_names)
+        expected = f"expected a first line of names, or columns={called!r} if these are"
+        raise UserError(f"data={data!r}: its columns have numbers for names; {expected}")
     if nameless := [name for name in rows.column_names if not name or name.startswith("Unnamed: ")]:
         others = ",".join(name for name in rows.column_names if name not in nameless)
         raise UserError(f"data={data!r}: a column has no name, as one that counts the rows; name those that are meant, "

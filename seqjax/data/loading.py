@@ -69,7 +69,7 @@ def load(data: str, **columns: str | Sequence[str]) -> dict[str, Dataset]:
             elif builder and not os.path.isdir(path):
                 splits = datasets.load_dataset(builder, data_files=absolute, **OPTIONS.get(builder, {}))
             else:
-                kinds = {_builder(file) for file in os.listdir(absolute)} - {None}
+                kinds = {_builder(file) for _, _, files in os.walk(absolute) for file in files} - {None}
                 splits = datasets.load_dataset(absolute, **OPTIONS.get(*kinds, {}) if len(kinds) == 1 else {})
         except Exception as error:  # readers of a dozen formats, and the network: any kind may come
             ask = " (is it empty, damaged, of unlike columns?)" if local else ""
