@@ -53,7 +53,7 @@ CONFIG_FLAGS = {
     "eval_every": (flags.DEFINE_integer, "steps between evaluations"),
     "eval_size": (flags.DEFINE_integer, BESIDE + "sequences each draws"),
     "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms"),
-    "probe_size": (flags.DEFINE_integer, BESIDE + "sequences in its batch"),
+    "probe_size": (flags.DEFINE_integer, BESIDE + "most sequences in its batch"),
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),
     "stop_when_solved": (flags.DEFINE_boolean, "a run ends when it is solved"),
     "stop_when_decided": (flags.DEFINE_boolean, BESIDE + "all when the best rate is known"),

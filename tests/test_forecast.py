@@ -1,5 +1,7 @@
 """Forecasts of a table: the rows that follow, at once or row by row, and what in a table is refused."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +96,7 @@ def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatc
     values = np.random.default_rng(0).normal(size=(20, 2)).round(3)
     sizes = ", ".join(f"{name}={value}" for name, value in SIZES.items())
     task = f"--task=forecast(data={rows_of(tmp_path, values)!r}, written='row by row', {sizes})"
-    flags = ["--cell=rnn(hidden=2)", "--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=2", "--probe_size=2"]
+    flags = ["--cell=rnn(hidden=2)", "--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=2"]  # probes all
     assert train.main([task, *flags, f"--workdir={tmp_path / 'run'}"]) == 0
     assert predict.main([str(tmp_path / "run")]) == 0
     assert "last value" in capsys.readouterr().out
@@ -113,6 +115,8 @@ def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatc
         assert says in err and err.count("\n") == 1
     assert train.main([task, *flags, "--teacher_forcing=constant_schedule(value=0.5)"]) == 2
     assert "writes no sequence" in capsys.readouterr().err
+    assert train.main([task, *flags, "--batch_size=99"]) == 2
+    assert re.search(r"--batch_size=99; expected at most \d+, all the examples to train on\n", capsys.readouterr().err)
 
 
 def test_a_season_before_is_known_exactly(tmp_path):

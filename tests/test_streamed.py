@@ -118,7 +118,7 @@ def test_a_bad_row_that_is_found_while_training_is_one_line(tmp_path, monkeypatc
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         rows[5]["image"] = [[0, 300], [2, 3]]
-    flags = ["--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=6", "--probe_size=2", "--cell=rnn(hidden=2)"]
+    flags = ["--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=6", "--cell=rnn(hidden=2)"]
     task = f"--task=pixel_images(data='{tmp_path}', stream=True)"
     assert script.main([task, *flags, f"--workdir={tmp_path / 'run'}"]) == 2
     said = capsys.readouterr().err

@@ -56,9 +56,8 @@ def make_program(
         () if select_task is None or select_task.examples is None else select_task.examples.test,
     )
     names = ("train_loss", "grad_norm", "loss", "score") + (() if select_task is None else ("selection_loss",))
-    for flag in ("batch_size", "probe_size"):
-        if task.examples and getattr(config, flag) > count_of(data[0]):
-            raise UserError(f"--{flag}={getattr(config, flag)}; the training data holds {count_of(data[0])} examples")
+    if task.examples and config.batch_size > (count := count_of(data[0])):
+        raise UserError(f"--batch_size={config.batch_size}; expected at most {count}, all the examples to train on")
     streams = task.examples is not None and task.examples.streams
     if streams and parts > 1:
         raise UserError(f"--mesh: data={parts}, but --task={config.task!r} carries its state; expected data=1")
@@ -178,7 +177,11 @@ def make_program(
 
 
 def probe_batch(task: Task, data: PyTree, size: int) -> Batch:
-    """The batch of every probe: the same for all runs, cells and steps, apart from every run's own."""
+    """The batch of every probe: the same for all runs, cells and steps, apart from every run's own.
+
+    It has `size` sequences, or as many as there are to train on where these are fewer.
+    """
+    size = min(size, count_of(data[0])) if task.examples else size
     return train_batch(task, data[0], jax.random.key(PROBE_SEED), jnp.zeros((), jnp.int32), size)
 
 
