@@ -110,12 +110,14 @@ def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int
     the default ones are taken, if the task takes a length at all.
 
     Raises:
-        UserError: the spec and --lengths both give lengths, or the task takes none.
+        UserError: the spec and --lengths both give lengths, or the task takes none; --lengths gives none.
     """
     try:
         wanted = None if lengths is None else [int(length) for length in lengths]
     except ValueError as error:
         raise UserError(f"--lengths={','.join(lengths)}; expected whole numbers, as in 50,100") from error
+    if lengths == []:
+        raise UserError("--lengths= is empty; expected whole numbers, as in 50,100")
     found = []
     try:
         for each in spec.split(task):

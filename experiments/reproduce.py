@@ -10,7 +10,6 @@ Example:
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import tempfile
 from pathlib import Path
@@ -149,7 +148,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     """Train a row, or go on with it, and keep its result; False where its data are not at hand.
 
     Raises:
-        UserError: it cannot be run, or the result kept before is damaged or is of more seeds than --seeds.
+        UserError: it cannot be run, or the result kept before is damaged, or of more seeds than --seeds or the row has.
     """
     why = rows.missing(row, values)
     if why:
@@ -159,7 +158,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     config, budget = rows.config_asked(row, values), rows.budget_of(row, values)
     directory, kept = rows.directory_of(name, row, values), results / name / f"{row.name}.{budget}.json"
     if kept.exists():
-        _require_no_loss(kept, values.seeds)
+        _require_no_loss(kept, config.seeds)
     _require_room(kept.parent)
     prepared = prepare(config, values.mesh)
     with heeded() as stopping, progress_bar(config.steps) as show:
@@ -196,14 +195,14 @@ def _require_room(folder: Path) -> None:
         raise UserError(f"no results can be kept in {folder}: {error.strerror}; --results names another") from error
 
 
-def _require_no_loss(kept: Path, seeds: int | None) -> None:
-    """Raise UserError where a result would be lost: one that cannot be read, or one of more than --seeds."""
+def _require_no_loss(kept: Path, seeds: int) -> None:
+    """Raise UserError where a result would be lost: one that cannot be read, or one of more seeds."""
     try:
-        more = len({run["seed"] for run in read_json(kept)["runs"]}) > (math.inf if seeds is None else seeds)
+        more = len({run["seed"] for run in read_json(kept)["runs"]}) > seeds
     except MALFORMED as error:
         raise UserError(f"{kept} is damaged; move it away to run the row again") from error
     if more:
-        raise UserError(f"{kept} is of more seeds than --seeds={seeds}; with another --results both are kept")
+        raise UserError(f"{kept} is of more than {seeds} seeds; name as many by --seeds, or another --results")
 
 
 def _grades(directory: Path, run: int) -> dict[str, float]:

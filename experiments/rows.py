@@ -70,7 +70,7 @@ def place_of(row: Row, values: flags.FlagValues) -> str | None:
     for given in values.data_set:
         name, equals, place = given.partition("=")
         if not equals or name not in DATA_SETS:
-            hint = did_you_mean(name, list(DATA_SETS))
+            hint = "; " if name in DATA_SETS else did_you_mean(name, list(DATA_SETS))
             raise UserError(f"--data_set={given!r}{hint}expected NAME=PLACE; names: {', '.join(DATA_SETS)}")
         own[name] = place
     return row.data_set and own.get(row.data_set, f"{values.data}/{row.data_set}")

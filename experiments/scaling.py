@@ -64,10 +64,9 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         if processes.is_first():
             print(json.dumps(found))
         return
-    try:
-        numbers = [int(number) for number in values.numbers]
-    except ValueError as error:
-        raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers, as in 1,2,4") from error
+    numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]
+    if not numbers or min(numbers) < 1:
+        raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, as in 1,2,4")
     record = {"what": values.what, "command": command_line.command("scaling", argv), "note": values.note}
     record |= {"environment": environment(), "machine": machine(), "repeats": values.repeats}
     record |= {"config": f"{values.cell} on {values.task}, batches of {values.batch_size}", "rows": []}

@@ -73,7 +73,7 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.what == "page":
         speed_page.update(ROOT / "docs" / "speed.md", ROOT / "results" / "speed")
         return
-    for name in ("repeats", "train_steps"):
+    for name in ("repeats", "train_steps", "runs"):
         if values[name].value < 1:
             raise UserError(f"--{name}={values[name].value}; expected at least 1")
     if values.record:
@@ -126,7 +126,7 @@ def layers(values: flags.FlagValues) -> dict[str, Any]:
 def grown(values: flags.FlagValues) -> dict[str, Any]:
     """The gradient's times by length."""
     size = _numbers("--growing", values.growing, "B,D,H")
-    lengths = sorted(_numbers("--lengths", ",".join(values.lengths), ",".join("T" for _ in values.lengths)))
+    lengths = sorted(_numbers("--lengths", ",".join(values.lengths), ",".join("T" for _ in values.lengths or "T")))
     return growth.with_length(values.layer, size, lengths, values.only, values.repeats, values.budget)
 
 

@@ -107,6 +107,7 @@ def test_bad_input_is_one_line_and_writes_nothing(flag, words, tmp_path, capsys,
         (["--task=adding(length=10)", "--lengths=5"], "gives its length itself; leave out --lengths"),
         (["--lengths=five"], "--lengths=five; expected whole numbers"),
         (["--lengths=-5"], "length=-5"),
+        (["--lengths="], "--lengths= is empty; expected whole numbers"),
         (["--resume"], "--resume needs --workdir"),
     ],
 )

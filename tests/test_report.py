@@ -47,6 +47,19 @@ def test_best_rate_is_that_where_most_solve_then_fastest_then_lowest_loss(tmp_pa
     assert "most seeds solved" in printed(records)
 
 
+def test_a_rate_at_which_seeds_diverge_once_they_have_solved_is_not_that_where_most_solve(tmp_path):
+    """They count as diverged, and so they have no steps to solve."""
+    lost = [run(seed, 0.1, "diverged", losses=(0.005, 0.004, None)) for seed in (0, 1)]
+    directory = write_run(tmp_path / "r", [*lost, run(0, 0.01), run(1, 0.01, "unsolved")])
+    ended = json.loads((directory / "result.json").read_text())
+    for each in ended["runs"][:2]:
+        each["solved_at"] = 100
+    (directory / "result.json").write_text(json.dumps(ended))
+    first, second = tables.table(report.load(directory), every_rate=True)
+    assert (first.learning_rate, first.solved, first.best, first.steps_to_solve) == (0.01, 1, True, (300, 300, 300))
+    assert (second.learning_rate, second.solved, second.best, second.steps_to_solve) == (0.1, 0, False, None)
+
+
 def test_diverged_runs_are_counted_and_have_no_final_loss(tmp_path):
     runs = [
         run(0, status="unsolved", losses=(0.2, 0.15)),

@@ -85,6 +85,35 @@ def test_several_learning_rates_and_divergence_are_drawn(tmp_path):
     assert png_size(directory / "figures" / "learning_rates.png")[0] > 100
 
 
+def test_a_run_is_marked_where_it_was_solved_though_it_goes_on(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.append(figure) or b"")
+    directory = write_run(tmp_path / "r", [run(losses=(0.2, 0.005, 0.004, 0.003))])
+    ended = json.loads((directory / "result.json").read_text())
+    ended["runs"][0]["solved_at"] = 200
+    (directory / "result.json").write_text(json.dumps(ended))
+    curves.learning_curves(report.load(directory))
+    marks = [line.get_xydata().tolist() for line in drawn[0].axes[0].lines if line.get_marker() == "o"]
+    assert marks == [[[200, 0.005]]]
+    assert "solved" in [text.get_text() for text in drawn[0].legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("draw", [curves.learning_curves, curves.learning_rates])
+def test_the_best_there_can_be_is_within_the_panel_and_named(draw, monkeypatch, tmp_path):
+    """And what a task does not have is not."""
+    drawn = []
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.append(figure) or b"")
+    runs = [run(seed, rate, losses=(0.02, 0.0015)) for seed in (0, 1) for rate in (0.001, 0.01)]
+    (record,) = report.load(write_run(tmp_path / "r", runs, baseline=0.5))
+    for optimum, baseline, bounds in ((0.001, 0.5, ["memoryless baseline", "the best there can be"]), (None, None, [])):
+        draw([record._replace(optimum=optimum, baseline=baseline)])
+        (figure,) = drawn[-1:]
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert [name for name in names if name in ("memoryless baseline", "the best there can be")] == bounds
+        low, high = figure.axes[0].get_ylim()
+        assert optimum is None or low < optimum < baseline < high
+
+
 def test_bidirectional_stack_of_an_unknown_cell(tmp_path):
     keys = [
         f"layer_{n}/{way}/{state}"

@@ -39,6 +39,18 @@ def test_results_that_could_not_be_kept_are_not_trained_for(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_result_of_more_seeds_than_the_row_has_is_not_lost(tmp_path, capsys):
+    """Where no --seeds is given, the row's own count."""
+    kept = tmp_path / "papers/hochreiter1997/temporal-order-6a.smoke.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps({"runs": [{"seed": 0}, {"seed": 1}]}))
+    before = kept.read_text()
+    flags = ["--paper=hochreiter1997", "--rows=temporal-order-6a", "--budget=smoke", f"--workdir={tmp_path / 'runs'}"]
+    assert reproduce.main([*flags, f"--results={tmp_path}"]) == 2
+    assert "is of more than 1 seeds" in capsys.readouterr().err and kept.read_text() == before
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_stopped_row_has_a_report_and_those_before_it_their_page(tmp_path, monkeypatch):
     """And the error says how to go on, with which it does."""
     begun, asked = [], []

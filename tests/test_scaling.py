@@ -47,6 +47,8 @@ def test_sums_on_paper():
     [
         ("--what=everything", "--what=everything"),
         ("--numbers=1,two", "--numbers=1,two; expected whole numbers"),
+        ("--numbers=", "--numbers=; expected whole numbers from 1"),
+        ("--numbers=2,0", "--numbers=2,0; expected whole numbers from 1"),
         ("--repeats=0", "expected at least 1"),
     ],
 )

@@ -145,6 +145,7 @@ def test_a_page_without_marks_is_left_alone(tmp_path):
         ("--sizes=1,2,3", "--sizes='1,2,3'; expected T,B,D,H, whole numbers from 1"),
         ("--sizes=1,2,3,x", "--sizes='1,2,3,x'; expected"),
         ("--repeats=0", "--repeats=0; expected at least 1"),
+        ("--runs=-3", "--runs=-3; expected at least 1"),
         ("--only=nobody", "--only=nobody; expected how names begin"),
         ("--record=/proc/self/x/y.json", "--record in /proc/self/x cannot be written"),
     ],
@@ -153,6 +154,11 @@ def test_bad_input_is_one_line(flag, says, capsys):
     assert speed.main(["--what=layers", "--sizes=1,1,1,1", flag]) == 2
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1
+
+
+def test_growth_of_no_length_is_refused_by_the_form_of_one(capsys):
+    assert speed.main(["--what=growth", "--lengths="]) == 2
+    assert "--lengths=''; expected T, whole numbers from 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("strategy", ["scan", "fused"])

@@ -151,6 +151,7 @@ def test_a_wrong_setting_is_one_line(change, words):
         ([[1, 9], [2, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 9, True),  # at best 2 and 10, which is 6 > 5
         ([[3, 9], [1, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 9, False),  # at best 1 and 10, which is 5.5 < 6
         ([[3, 9], [1, NEVER]], [[NEVER, NEVER], [NEVER, 4]], 9, True),  # but diverged
+        ([[3, 5], [NEVER, NEVER]], [[NEVER, 7], [NEVER, NEVER]], 9, False),  # solved, and diverged later
         ([[9, 9], [3, 9], [4, NEVER]], [[NEVER, NEVER]] * 3, 9, True),  # 7 against 6 of the second
         ([[NEVER, NEVER], [NEVER, NEVER]], [[4, 4], [NEVER, 4]], 9, False),
         ([[5, 6], [1, NEVER]], [[NEVER, NEVER], [NEVER, NEVER]], 9, False),  # 5.5 for both: the final loss may decide

@@ -128,6 +128,7 @@ def test_the_verdict_on_what_a_paper_says_is_not_learned(measure, found, words, 
         ({"learning_rates": [1e-3]}, []),
         ({"learning_rates": [1e-3, 2e-3], "cell": "gru"}, ["cell", "learning_rates"]),
         ({"task": "pixel_images(order='row', data='else/where')"}, ["task"]),
+        ({"task": "pixel_images(data='else/where', order='row')"}, ["task"]),
         ({"steps": 5000}, ["steps"]),
     ],
 )
@@ -176,6 +177,7 @@ def test_the_point_is_the_median_the_bar_its_interval_and_the_stroke_the_guess_w
     many = (Measured(2.0, 1.0, 3.0), 4.0), (Measured(2.0, 1.0, math.inf), None), (Measured(-math.inf, 1.0, 1.0), None)
     for place, (found, guess) in enumerate(many):
         ratios._draw(ax, place, ratios.Line("p", row(), "full", False, found, "reproduced", guess), 0.1, 9.0)
+    assert {line.get_solid_capstyle() for line in ax.lines if line.get_marker() == "None"} == {"butt"}, "no wider"
     drawn = [(line.get_marker(), [round(float(x), 6) for x in line.get_xdata()]) for line in ax.lines]
     bars = [at for marker, at in drawn if marker == "None" and at != [0.97, 1.03]]
     points = [(marker, at) for marker, at in drawn if marker != "None"]

@@ -46,11 +46,7 @@ def learning_curves(records: Sequence[Record]) -> Figure | None:
         shown = [run for record in trained for run in at_rate(record, best_rate(record))]
         selected = any(run.selected_at is not None for run in shown)
         handles += _marks(shown) + [line("selected", color="#888888", **SELECTED)] * selected
-        if any(record.baseline for record in trained):
-            handles += [line("memoryless baseline", **BASELINE)]
-        if any(record.optimum for record in trained):
-            handles += [line("the best there can be", **OPTIMUM)]
-        legend_above(figure, handles)
+        legend_above(figure, handles + _bounds(trained))
         return Figure(
             "learning_curves",
             "Learning curves",
@@ -88,8 +84,7 @@ def learning_rates(records: Sequence[Record]) -> Figure | None:
         handles += [
             mark for mark in _marks([r for record in swept for r in record.runs]) if "diverged" in mark.get_label()
         ]
-        handles += [line("memoryless baseline", **BASELINE)]
-        legend_above(figure, handles)
+        legend_above(figure, handles + _bounds(swept))
         return Figure(
             "learning_rates",
             f"{words.capitalize()} against learning rate",
@@ -107,8 +102,9 @@ def _seeds(ax: Axes, runs: Sequence[Run], style: dict[str, Any]) -> None:
         ax.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.55 if len(runs) > 1 else 1)
         if steps.size == 1:  # of which there is no line
             ax.plot(steps, losses, "o", color=colour, markersize=4)
-        if run.status == "solved" and steps.size:
-            ax.plot(steps[-1], losses[-1], color=colour, zorder=5, **SOLVED)
+        if run.status == "solved":
+            solved = steps == run.solved_at  # a run may go on after it
+            ax.plot(steps[solved], losses[solved], color=colour, zorder=5, **SOLVED)
         if run.selected_at is not None:
             chosen = steps == run.selected_at
             ax.plot(steps[chosen], losses[chosen], color=colour, zorder=5, **SELECTED)
@@ -163,6 +159,9 @@ def _finish(ax: Axes, title: str, records: Sequence[Record], what: str) -> None:
     ax.set_title(title)
     if ax.get_subplotspec().is_first_col():
         ax.set_ylabel(f"{what} (log scale)")
+    low, high = ax.get_ylim()
+    if high < 1.001 * low:  # all losses are equal, and limits without room between them have no scale
+        ax.set_ylim(low / 1.5, high * 1.5)
     baseline = records[0].baseline
     if baseline:
         ax.axhline(baseline, zorder=4, **BASELINE)
@@ -173,7 +172,7 @@ def _finish(ax: Axes, title: str, records: Sequence[Record], what: str) -> None:
             ax.text(1.01, optimum, f"{optimum:.3g}", transform=ax.get_yaxis_transform(), va="center", fontsize=9,
                     color=OPTIMUM["color"])  # fmt: skip
         low, high = ax.get_ylim()
-        ax.set_ylim(min(low, baseline / 1.5), min(max(high, baseline * 1.5), baseline * HEADROOM))
+        ax.set_ylim(min(low, (optimum or baseline) / 1.5), min(max(high, baseline * 1.5), baseline * HEADROOM))
     low, high = ax.get_ylim()
     _plain_ticks(ax.yaxis, range(1, 10) if high / low < 5 else (1, 2, 5) if high / low < 2e3 else (1,))
 
@@ -191,8 +190,15 @@ def _plain_ticks(axis: Any, at: Sequence[float]) -> None:
 
 def _marks(runs: Sequence[Run]) -> list[Any]:
     ends = {run.status for run in runs}
-    marks = [line("solved, stops", color="#888888", **SOLVED)] if "solved" in ends else []
+    marks = [line("solved", color="#888888", **SOLVED)] if "solved" in ends else []
     return marks + ([line("diverged", color="#888888", **DIVERGED)] if "diverged" in ends else [])
+
+
+def _bounds(records: Sequence[Record]) -> list[Any]:
+    """Legend entries of the lines that `_finish` draws."""
+    bounds = [line("memoryless baseline", **BASELINE)] if any(record.baseline for record in records) else []
+    best = any(record.baseline and record.optimum for record in records)
+    return bounds + ([line("the best there can be", **OPTIMUM)] if best else [])
 
 
 def _size(count: int, columns: int) -> tuple[float, float]:

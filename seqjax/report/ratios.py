@@ -83,10 +83,11 @@ def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[st
 
 def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
     row, colour = each.row, next(colour for words, colour in COLOURS.items() if each.words.startswith(words))
-    ax.plot([1 - row.within, 1 + row.within], [place, place], color="#cccccc", linewidth=6, zorder=1)
+    band = {"color": "#cccccc", "linewidth": 6, "solid_capstyle": "butt"}  # else it is wider than it is long
+    ax.plot([1 - row.within, 1 + row.within], [place, place], zorder=1, **band)
     ratios = [value / row.published for value in each.found]
     middle, low, high = (min(max(ratio, left), right) for ratio in ratios)
-    ax.plot([low, high], [place, place], color=colour, linewidth=1.6)
+    ax.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
     for ratio in ratios:
         if math.isinf(ratio) or not ratio:
             at, marker = (right / 1.06, ">") if ratio > 0 else (left * 1.06, "<")

@@ -159,7 +159,7 @@ def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
         runs = at_best(found)
         value, words = judged(row, budget, found)
         guess = without_memory(row, found)
-        steps = spread(run["solved_at"] for run in runs)
+        steps = spread(run["solved_at"] for run in runs if run["status"] == "solved")
         solved = sum(run["status"] == "solved" for run in runs)
         wall = found["wall_seconds"]
         lines.append(

@@ -79,7 +79,7 @@ def best_rate(record: Record) -> float:
 
     def rank(rate: float) -> tuple[float, float, float]:
         runs = at_rate(record, rate)
-        solved = [run.solved_at for run in runs if run.solved_at is not None]
+        solved = [run.solved_at for run in runs if run.status == "solved"]
         found = [run.loss if run.selected_at is None else run.selection_loss for run in runs]
         losses = [math.inf if each is None or run.status == "diverged" else each for each, run in zip(found, runs)]
         return -len(solved), statistics.median(solved or [math.inf]), statistics.median(losses)
@@ -114,7 +114,7 @@ def _row(record: Record, rate: float, best: bool) -> Row:
         status.count("solved"),
         status.count("diverged"),
         status.count("unfinished"),
-        spread(run.solved_at for run in runs),
+        spread(run.solved_at for run in runs if run.status == "solved"),
         spread(run.loss for run in whole),
         spread(run.score for run in whole),
         spread(run.probes[0].first_to_last for run in runs if run.probes and run.probes[0].step == 0),

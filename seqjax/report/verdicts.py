@@ -111,7 +111,7 @@ def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = Tru
     wanted, made = (dict(row.defaults) | given for given in ({"cell": row.cell} | row.settings_at(budget), config))
     idle = DECIDES_NOTHING if solved else (*DECIDES_NOTHING, "stop_when_solved")
     other = [name for name in wanted if name not in idle and _plain(wanted[name]) != _plain(made.get(name))]
-    elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", ".*")
+    elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", "[^'\"]*")
     return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
 
 

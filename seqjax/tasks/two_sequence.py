@@ -15,7 +15,7 @@ MEAN = {"3a": 0.01, "3b": 0.04, "3c": 0.015}
 LEAST = {"3a": 0.9999, "3b": 1 - 6 / 256, "3c": 0.9999}
 CRITERION = {
     "3a": "error below .2 on 99.99 % of the sequences",
-    "3b": "error below .2 on all but 6 of 256 sequences",
+    "3b": "error below .2 on all but fewer than 6 of 256 sequences",
     "3c": "within .1 of the noise-free target on 99.99 % of the sequences",
 }
 

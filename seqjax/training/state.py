@@ -88,6 +88,7 @@ def decided(solved_at: np.ndarray, diverged_at: np.ndarray, done: int) -> bool:
 
     solved_at, diverged_at: [learning rates, seeds]; done: the steps made
     """
-    solved, lost = (solved_at != NEVER).all(1), (diverged_at != NEVER).any(1)
+    lost = (diverged_at != NEVER).any(1)
+    solved = (solved_at != NEVER).all(1) & ~lost
     earliest = np.median(np.where(solved_at == NEVER, done + 1, solved_at), 1)
     return bool(solved.any() and (earliest[~solved & ~lost] > earliest[solved].min()).all())
