@@ -10,6 +10,7 @@ from contract import close
 
 from seqjax.cells.gru import gru
 from seqjax.cells.lstm import lstm
+from seqjax.cells.skip import skip
 from seqjax.gradients.adjoints import record
 from seqjax.models import encoder_decoder
 from seqjax.models.attention import attend, attention
@@ -160,3 +161,5 @@ def test_wrong_settings_are_told():
     ]:
         with pytest.raises(UserError, match=says):
             encoder_decoder(lstm(3), 7, V, embedding=2, **options)
+    with pytest.raises(UserError, match="a cell whose output is wider where it reads more, as skip"):
+        encoder_decoder(skip("lstm(hidden=3)"), 7, V, embedding=2)

@@ -96,3 +96,23 @@ def test_a_random_model_is_one():
         np.testing.assert_allclose(np.exp(made.log_transition).sum(1), 1)
         assert made.emission[0].shape == shape
     assert (made.emission.variance == 1).all()
+
+
+def test_of_a_long_text_the_states_are_found_as_exactly_as_of_a_short_one():
+    """In 32 bits: what is said of states, of the next symbol and of passages, and the path, are as in 64."""
+    hmm, xs = model(), np.asarray(seen(steps=20_000, batch=1), np.int32)
+
+    @jax.jit
+    def inferred(hmm):
+        expected = room.expectations(hmm, xs)
+        chances = jnp.exp(room.posterior(hmm, xs)), jnp.exp(room.predictive(hmm, xs)), expected.states
+        return (*chances, expected.transition / len(xs)), room.viterbi(hmm, xs)
+
+    wanted, (_, best) = jax.device_get(inferred(hmm))
+    with jax.enable_x64(False):
+        found, (states, score) = jax.device_get(inferred(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), hmm)))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+    z, said = states[:, 0], hmm.emission.log_probs  # paths may be as good as each other
+    of_path = hmm.log_initial[z[0]] + hmm.log_transition[z[:-1], z[1:]].sum() + said[z, xs[:, 0]].sum()
+    assert best[0] - of_path < 1e-3 and float(score[0]) == pytest.approx(float(best[0]), rel=2e-6)

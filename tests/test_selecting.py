@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from small_data import written
+from small_images import write
 from small_runs import SMALL, lines, stopped_and_gone_on_with
 
 from experiments import train as script
@@ -93,6 +94,19 @@ def test_the_rate_is_chosen_by_the_split_too(trained):
         assert best_rate(record._replace(runs=runs)) == better
         without = tuple(run._replace(selected_at=None) for run in runs)
         assert best_rate(record._replace(runs=without)) != better
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_ends_by_the_split_and_not_by_what_is_measured(ends, tmp_path):
+    """All images to train on are of one kind: it solves the split that is of that kind, and never the other one."""
+    for split, kind in {"train": 0, "validation": 0 if ends else 1, "test": 1 if ends else 0}.items():
+        write(tmp_path / "d" / f"{split}.jsonl", labels=np.full(12, kind))
+    task = f"pixel_images(data={str(tmp_path / 'd')!r}, order='row', classes=2)"
+    config = SMALL._replace(task=task, select_on="validation", steps=40, eval_every=10, learning_rates=(3e-2,), seeds=1)
+    (run,) = train(prepare(config), tmp_path / "run", command="here")["runs"]
+    assert (run["status"], run["steps"] < 40) == (("solved", True) if ends else ("unsolved", False))
+    told = json.loads((tmp_path / "run" / "config.json").read_text())["task"]["criterion"]
+    assert told == "98% of the images right, on the validation split"
 
 
 def test_the_page_says_what_was_selected(trained):

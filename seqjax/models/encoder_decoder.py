@@ -64,7 +64,7 @@ def encoder_decoder(
     what it wrote itself, in training too: what follows in `said` is there for its length alone.
 
     Args:
-        cell: the Cell of every layer; its carry of floating point.
+        cell: the Cell of every layer; its carry of floating point, its output as wide whatever it reads.
         input_size, output_size: symbols of source and target; target 0 is the end, 1 the beginning, 2 <unk>. Or the
             sizes of their vectors.
         embedding: width of both embeddings.
@@ -80,7 +80,8 @@ def encoder_decoder(
         strategy: how the encoder's cells run over time; see `unroll`.
 
     Raises:
-        UserError: a number out of its range, or an unknown kind of attention or strategy.
+        UserError: a number out of its range, an unknown kind of attention or strategy, or a cell whose output is
+            wider where it reads more.
     """
     find_strategy(strategy)
     for name, value in {"layers": layers, "embedding": embedding, "beam": beam_width, "longest": longest}.items():
@@ -92,8 +93,14 @@ def encoder_decoder(
     attention(attention_kind, 1)
     ways = 2 if bidirectional else 1
 
-    one = jax.eval_shape(lambda key: _first_step(cell, cell.init(key, 1)), jax.random.key(0))
+    one, wider = (
+        jax.eval_shape(lambda key, size=size: _first_step(cell, cell.init(key, size), size), jax.random.key(0))
+        for size in (1, 2)
+    )
     width = one[1].shape[-1]
+    if wider[1].shape[-1] != width:
+        raise UserError("a cell whose output is wider where it reads more, as skip, has no place in a network that "
+                        "writes; expected a cell of one width")  # fmt: skip
     sizes = tuple(leaf.size for leaf in jax.tree.leaves(one[0]))
     kind = attention(attention_kind, width)
     around = Around(input_size, output_size, embedding, layers * sizes, width, kind, vectors)
@@ -239,5 +246,5 @@ def encoder_decoder(
     return EncoderDecoder(Model(init, apply, encode, stack, read, None if vectors else decode, weights), start, step)
 
 
-def _first_step(cell: Cell, params: PyTree) -> tuple[PyTree, Array]:
-    return cell.step(params, cell.initial_carry(params, (1,)), jnp.zeros((1, 1)))
+def _first_step(cell: Cell, params: PyTree, size: int) -> tuple[PyTree, Array]:
+    return cell.step(params, cell.initial_carry(params, (1,)), jnp.zeros((1, size)))

@@ -12,7 +12,7 @@ from seqjax.training.penalty import make_penalty
 from seqjax.types import UserError
 from seqjax.unroll import find_strategy
 
-LARGEST_SEED = 2**31
+END = 2**31  # of what 32 bits count
 
 
 class Config(NamedTuple):
@@ -22,8 +22,9 @@ class Config(NamedTuple):
     and the baseline are that task's, and train_loss alone tells of the task that is trained on.
 
     With select_on, the name of another split of the data that are measured, a run's loss and score are
-    those of the evaluation at which that split's loss was least, and learning rates are compared by it:
-    neither is chosen by what is measured. The parameters of that evaluation are kept beside the last.
+    those of the evaluation at which that split's loss was least, learning rates are compared by it, and a run
+    is solved by the loss and the score of that split: none of these is chosen by what is measured. The
+    parameters of that evaluation are kept beside the last.
 
     With online every step of a sequence at which something is asked is an update, by real-time recurrent
     learning; steps, and all that is counted in them, a schedule too, are batches of sequences then. An
@@ -89,8 +90,10 @@ def check(config: Config) -> Config:
         value = getattr(config, name)
         if value < bound:
             raise UserError(f"--{name}={value}; expected at least {bound}")
-    if config.first_seed + config.seeds > LARGEST_SEED:
-        raise UserError(f"--first_seed={config.first_seed}; expected seeds below {LARGEST_SEED}")
+    if config.first_seed + config.seeds > END:
+        raise UserError(f"--first_seed={config.first_seed}; expected seeds below {END}")
+    if config.steps >= END:
+        raise UserError(f"--steps={config.steps}; expected fewer than {END}")
     for rate in config.learning_rates:
         if not 0 < single(rate) < math.inf:
             raise UserError(

@@ -35,9 +35,7 @@ def make_optimizer(
     """
     spec = _parsed("--optimizer", optimizer)
     make = _known("--optimizer", spec, optimizers(), given=["learning_rate"])
-    if spec.name != "held":  # which asks for the network's own names
-        toy = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
-        _tried("--optimizer", spec, lambda: jax.eval_shape(partial(_moved, make(0.1, **spec.arguments)), toy))
+    _try_optimizer("--optimizer", spec, make)
     clips = [] if clip_value is None else [optax.clip(clip_value)]
     clips += [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
 
@@ -95,13 +93,15 @@ def held(
         fixed: names of parameters that keep them for ever.
 
     Raises:
-        UserError: steps below 1, no such optimizer, or a name that the network does not have.
+        UserError: steps below 1, no such optimizer, one that asks for more than gradients, or a name that the network
+            does not have.
     """
     flag = "--optimizer='held'"
     if steps < 1:
         raise UserError(f"{flag}: steps={steps}; expected at least 1")
     spec = _parsed(f"{flag}: optimizer", optimizer)
     make = _known(f"{flag}: optimizer", spec, optimizers(), given=["learning_rate"])
+    _try_optimizer(f"{flag}: optimizer", spec, make)
     inner = make(learning_rate, **spec.arguments)
 
     def init(params: PyTree) -> tuple[PyTree, Array]:
@@ -150,6 +150,13 @@ def schedules() -> dict[str, Callable]:
 def _moved(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
     """What an optimizer makes of parameters, which stand for their gradients too."""
     return optimizer.update(params, optimizer.init(params), params)
+
+
+def _try_optimizer(flag: str, spec: Spec, make: Callable[..., optax.GradientTransformation]) -> None:
+    """Raise UserError where optax refuses the spec's values, or the optimizer asks for more than gradients."""
+    if spec.name != "held":  # which asks for the network's own names
+        toy = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+        _tried(flag, spec, lambda: jax.eval_shape(partial(_moved, make(0.1, **spec.arguments)), toy))
 
 
 def _tried(flag: str, spec: Spec, make: Callable[[], Any]) -> Any:

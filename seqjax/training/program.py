@@ -154,13 +154,14 @@ def make_program(
 
     def evaluate(run: RunState, data: PyTree) -> tuple[RunState, dict[str, Array]]:
         def measure(run: RunState) -> tuple[RunState, dict[str, Array]]:
-            metrics = measured(eval_task, divided, run, data[1], config.eval_size)
-            if select_task is not None:
-                found = {"loss": measured(select_task, divided, run, data[2], config.eval_size)["loss"]}
-                metrics["selection_loss"], found["params"] = found["loss"], run.params
+            metrics = judged = measured(eval_task, divided, run, data[1], config.eval_size)
+            if select_task is not None:  # which judges alone, so that no run ends by what is measured
+                judged = measured(select_task, divided, run, data[2], config.eval_size)
+                found = {"loss": judged["loss"], "params": run.params}
+                metrics["selection_loss"] = judged["loss"]
                 less = found["loss"] < run.chosen["loss"]
                 run = run.replace(chosen=jax.tree.map(lambda new, old: jnp.where(less, new, old), found, run.chosen))
-            first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(metrics)
+            first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(judged)
             solved_at = jnp.where(first, run.step, run.solved_at)
             recent = {"train_loss": run.recent["loss"] / run.recent["steps"], "grad_norm": run.recent["grad_norm"]}
             return run.replace(solved_at=solved_at, recent=nothing_recent()), recent | metrics

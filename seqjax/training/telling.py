@@ -64,6 +64,8 @@ def description(prepared: Prepared, command: str) -> dict[str, Any]:
     """What config.json holds."""
     config, task, eval_task = prepared.config, prepared.task, prepared.eval_task
     named = spec.parse(config.task)
+    solvable = config.select_on and not eval_task.criterion.startswith("never")
+    judged_on = f", on the {config.select_on} split" if solvable else ""
     shapes = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1))
     params = jax.eval_shape(prepared.model.init, jax.random.key(0))
     return {
@@ -76,7 +78,7 @@ def description(prepared: Prepared, command: str) -> dict[str, Any]:
             "baseline": eval_task.baseline,
             **({} if eval_task.optimum is None else {"optimum": eval_task.optimum}),
             "readout": task.readout,
-            "criterion": eval_task.criterion + (f", on {config.eval_task}" if config.eval_task else ""),
+            "criterion": eval_task.criterion + (f", on {config.eval_task}" if config.eval_task else "") + judged_on,
         },
         "runs": config.runs,
         "parameters": sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),

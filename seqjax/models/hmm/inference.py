@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from seqjax.models.hmm.emissions import Categorical, Gaussian
 from seqjax.types import Array
 
+LEAST = -1e30  # of a logarithm that is taken away, where all chances are zero
+
 
 class HMM(NamedTuple):
     """S hidden states, their chain, and what they emit.
@@ -53,32 +55,13 @@ def score(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool =
     One step after the other it is a sum of log p(x_t | x_0 ... x_{t-1}), which a text of a million symbols leaves as
     exact as a short one; in parallel α grows with the text, and its last digits are lost.
     """
-    if parallel:
-        return logsumexp(forward(hmm, xs, lengths, parallel=True)[-1], -1)
-    seen = _seen(hmm, xs, lengths)
-
-    def weighed(alpha: Array) -> tuple[Array, Array]:
-        """α of weight 1, and the logarithm of its weight before."""
-        weight = logsumexp(alpha, -1)
-        return alpha - jnp.where(jnp.isfinite(weight), weight, 0)[..., None], weight
-
-    def step(alpha: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        t, seen = now
-        after, weight = weighed(logsumexp(alpha[..., None] + hmm.log_transition, -2) + seen)
-        if lengths is not None:
-            exists = t < lengths
-            after, weight = jnp.where(exists[:, None], after, alpha), jnp.where(exists, weight, 0)
-        return after, weight
-
-    first, begins = weighed(hmm.log_initial + seen[0])
-    again = jax.checkpoint(step, prevent_cse=False)
-    _, weights = jax.lax.scan(again, first, (jnp.arange(1, len(seen)), seen[1:]))
-    return begins + jnp.sum(weights, 0)
+    return _score(hmm, _seen(hmm, xs, lengths), lengths, parallel)
 
 
 def posterior(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool = False) -> Array:
     """Smoothing: log p(z_t = j | x_0 ... x_{L-1}) [T, B, S]; past a sequence's length, of its last step."""
-    joint = forward(hmm, xs, lengths, parallel=parallel) + backward(hmm, xs, lengths, parallel=parallel)
+    given = hmm, _seen(hmm, xs, lengths), lengths, logsumexp, parallel
+    joint = _level(*given)[0] + _from_right(*given, cut=True)
     return joint - logsumexp(joint, -1)[..., None]
 
 
@@ -87,7 +70,7 @@ def predictive(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: b
 
     Σ_ij p(z_t = i | x_0 ... x_t) A_ij b_j(v), the forward filter one step ahead.
     """
-    alpha = forward(hmm, xs, lengths, parallel=parallel)
+    alpha, _ = _level(hmm, _seen(hmm, xs, lengths), lengths, logsumexp, parallel)
     ahead = logsumexp(hmm.log_transition[:, :, None] + hmm.emission.log_probs, 1)
     return logsumexp((alpha - logsumexp(alpha, -1)[..., None])[..., None] + ahead, -2)
 
@@ -100,7 +83,7 @@ def viterbi(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool
     equally good it may mix steps of several.
     """
     seen, exists = _seen(hmm, xs, lengths), existing(xs, lengths)
-    best = _from_left(hmm, seen, lengths, jnp.max, parallel)
+    best, growth = _level(hmm, seen, lengths, jnp.max, parallel)
     if parallel:
         states = jnp.argmax(best + _from_right(hmm, seen, lengths, jnp.max, True), -1)
     else:
@@ -114,7 +97,7 @@ def viterbi(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool
 
         _, earlier = jax.lax.scan(back, last, (best[:-1], exists[1:]), reverse=True)
         states = jnp.concatenate([earlier, last[None]])
-    return jnp.where(exists, states, -1).astype(jnp.int32), jnp.max(best[-1], -1)
+    return jnp.where(exists, states, -1).astype(jnp.int32), jnp.max(best[-1], -1) + jnp.sum(growth, 0)
 
 
 class Expectations(NamedTuple):
@@ -141,8 +124,7 @@ def expectations(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel:
     """
 
     def total(initial: Array, transition: Array, seen: Array) -> Array:
-        alpha = _from_left(HMM(initial, transition, hmm.emission), seen, lengths, logsumexp, parallel)
-        return jnp.sum(logsumexp(alpha[-1], -1))
+        return jnp.sum(_score(HMM(initial, transition, hmm.emission), seen, lengths, parallel))
 
     at = hmm.log_initial, hmm.log_transition, _seen(hmm, xs, lengths)
     value, (initial, transition, states) = jax.value_and_grad(total, (0, 1, 2))(*at)
@@ -192,25 +174,47 @@ def _seen(hmm: HMM, xs: Array, lengths: Array | None) -> Array:
 
 def _from_left(hmm: HMM, seen: Array, lengths: Array | None, total: Total, parallel: bool) -> Array:
     """total over z_0 ... z_{t-1} of log p(z_0 ... z_t, x_0 ... x_t) [T, B, S]; stands still past the length."""
-    first = hmm.log_initial + seen[0]
+    alpha, growth = _level(hmm, seen, lengths, total, parallel)
+    return alpha + jnp.cumsum(growth, 0)[..., None]
+
+
+def _level(hmm: HMM, seen: Array, lengths: Array | None, total: Total, parallel: bool) -> tuple[Array, Array]:
+    """`_from_left` without each step's total over the states [T, B, S], and by how much that grew [T, B].
+
+    So a long text loses no digits; in parallel nothing is taken away, and the growth is 0.
+    """
+    first, none = hmm.log_initial + seen[0], jnp.zeros(seen.shape[:2], seen.dtype)
     if parallel:
         products = jax.lax.associative_scan(_then(total), _steps(hmm, seen[1:], lengths))
-        return jnp.concatenate([first[None], total(first[..., None] + products, -2)])
+        return jnp.concatenate([first[None], total(first[..., None] + products, -2)]), none
 
-    def step(alpha: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+    def level(alpha: Array) -> tuple[Array, Array]:
+        growth = total(alpha, -1)
+        return alpha - jnp.where(jnp.isfinite(growth), growth, 0)[..., None], growth
+
+    def step(alpha: Array, now: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         t, seen = now
-        after = total(alpha[..., None] + hmm.log_transition, -2) + seen
+        after, growth = level(total(alpha[..., None] + hmm.log_transition, -2) + seen)
         if lengths is not None:
-            after = jnp.where((t < lengths)[:, None], after, alpha)
-        return after, after
+            after, growth = jnp.where((t < lengths)[:, None], after, alpha), jnp.where(t < lengths, growth, 0)
+        return after, (after, growth)
 
+    first, begins = level(first)
     again = jax.checkpoint(step, prevent_cse=False)  # its gradient keeps [T, B, S], and not S times as much
-    _, later = jax.lax.scan(again, first, (jnp.arange(1, len(seen)), seen[1:]))
-    return jnp.concatenate([first[None], later])
+    _, (later, growth) = jax.lax.scan(again, first, (jnp.arange(1, len(seen)), seen[1:]))
+    return jnp.concatenate([first[None], later]), jnp.concatenate([begins[None], growth])
 
 
-def _from_right(hmm: HMM, seen: Array, lengths: Array | None, total: Total, parallel: bool) -> Array:
-    """total over z_{t+1} ... of log p(z_{t+1} ..., x_{t+1} ... | z_t) [T, B, S]; 0 at the last step and past it."""
+def _score(hmm: HMM, seen: Array, lengths: Array | None, parallel: bool) -> Array:
+    alpha, growth = _level(hmm, seen, lengths, logsumexp, parallel)
+    return logsumexp(alpha[-1], -1) if parallel else jnp.sum(growth, 0)
+
+
+def _from_right(hmm: HMM, seen: Array, lengths: Array | None, total: Total, parallel: bool, cut: bool = False) -> Array:
+    """total over z_{t+1} ... of log p(z_{t+1} ..., x_{t+1} ... | z_t) [T, B, S]; 0 at the last step and past it.
+
+    cut: without each step's total over the states, if not in parallel
+    """
     last = jnp.zeros_like(seen[0])
     if parallel:
         ahead = jax.lax.associative_scan(
@@ -221,6 +225,7 @@ def _from_right(hmm: HMM, seen: Array, lengths: Array | None, total: Total, para
     def step(beta: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         t, seen = now
         before = total(hmm.log_transition + (seen + beta)[..., None, :], -1)
+        before = before - jnp.maximum(total(before, -1), LEAST)[..., None] if cut else before
         if lengths is not None:
             before = jnp.where((t < lengths)[:, None], before, beta)
         return before, before
