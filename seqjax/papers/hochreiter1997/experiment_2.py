@@ -4,7 +4,6 @@ from seqjax.papers.hochreiter1997.parts import ALL, OURS, RATES, budget, counted
 from seqjax.papers.row import Row, cut_off
 from seqjax.spec import Spec
 
-
 TWO_CELLS = lstm(2, ALL, 0.2)
 
 
