@@ -26,7 +26,7 @@ def _truncated(row: Row) -> Row:
         cell=cut_off(TWO_CELLS, "h", "gates"),
         settings=row.settings | {"learning_rates": (0.1, 0.3, 1.0)},
         known=f"as {row.name}, with the paper's truncated gradient, none through h or gates, by which more seeds "
-        "solve it at 100 than by the full one; why they need more sequences than the paper's is open",
+        "solve it at 100 than by the full one; why it takes more sequences there than the paper has is open",
     )
 
 
