@@ -125,6 +125,7 @@ def test_what_may_be_drawn():
     assert kept(top_k=None, top_p=0.5) == [True, False, False, False]
     assert kept(top_k=None, top_p=0.51) == [True, True, False, False]
     assert kept(top_k=None, top_p=1.0) == kept(top_k=9, top_p=None) == [True] * 4
+    assert np.isfinite(narrow(np.array([[20.0, 0, 0, -5]], np.float32), top_k=None, top_p=1.0)).all()
     assert kept(top_k=3, top_p=0.9) == [True, True, True, False]  # of .53, .32 and .16
     for options in ({"temperature": 0.0}, {"top_k": 0}, {"top_p": 1.5}):
         with pytest.raises(UserError, match=f"{next(iter(options))}="):

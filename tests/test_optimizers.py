@@ -109,15 +109,19 @@ def test_every_optimizer_goes_down(name):
         ("exponential_decay(transition_steps=5, decay_rate=-1.0)", "decay_rate=-1.0; expected more than 0"),
         ("exponential_decay(transition_steps=0, decay_rate=0.5)", "transition_steps=0; expected at least 1"),
         ("sgdr_schedule(cosine_kwargs=())", "--schedule='sgdr_schedule"),
+        ("constant_schedule(value=-1.0)", "is -1 at step 0; expected a factor of 0 or more"),
+        ("linear_schedule(end_value=-1.0, transition_steps=4)", "is -1 at step 10; expected"),
     ],
 )
-def test_schedules_at_which_nothing_is_learned(schedule, words):
+def test_schedules_by_which_nothing_is_learned(schedule, words):
     with pytest.raises(UserError, match=re.escape(words)):
         make_schedule("--schedule", schedule)
 
 
 def test_never_the_true_symbol_is_a_schedule_of_teacher_forcing():
     assert make_schedule("--teacher_forcing", "constant_schedule(value=0.0)")(3) == 0
+    with pytest.raises(UserError, match=re.escape("is 2 at step 0; expected a chance in [0, 1]")):
+        make_schedule("--teacher_forcing", "constant_schedule(value=2.0)")
 
 
 @pytest.mark.parametrize(

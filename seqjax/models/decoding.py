@@ -77,7 +77,7 @@ def narrowed(logits: Array, top_k: int | None, top_p: float | None) -> Array:
     if top_k is not None and top_k < logits.shape[-1]:
         least = jax.lax.top_k(logits, top_k)[0][..., -1:]
         logits = jnp.where(logits >= least, logits, -jnp.inf)
-    if top_p is not None:
+    if top_p is not None and top_p < 1:  # in 32 bits the chances of all but the rarest add up to 1
         ordered = jnp.flip(jnp.sort(logits, -1), -1)
         before = jnp.cumsum(jax.nn.softmax(ordered), -1) - jax.nn.softmax(ordered)
         least = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), -1, keepdims=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -49,7 +48,7 @@ def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | Non
     """step -> factor, of the spec of an optax schedule: 'cosine_decay_schedule(decay_steps=5000)'; None for None.
 
     Its init_value is 1 unless given, or 0 where it warms up to a peak_value. Raises UserError for what gives
-    no number, or, of the learning rate, 0 at all steps.
+    no number, a negative one, a chance of more than 1, or, of the learning rate, 0 at all steps.
     """
     if text is None:
         return None
@@ -65,8 +64,11 @@ def make_schedule(flag: str, text: str | None) -> Callable[[Array], Array] | Non
             )
     schedule = _tried(flag, shape, lambda: make(**shape.arguments))
     factors = _tried(flag, shape, lambda: [float(schedule(step)) for step in TRIED_AT])
-    if any(map(math.isnan, factors)):
-        raise UserError(f"{flag}={text!r} is no number at step {TRIED_AT[[*map(math.isnan, factors)].index(True)]}")
+    most = 1.0 if flag == "--teacher_forcing" else sys.float_info.max
+    for step, factor in zip(TRIED_AT, factors):
+        if not 0 <= factor <= most:
+            expected = "a chance in [0, 1]" if most == 1 else "a factor of 0 or more"
+            raise UserError(f"{flag}={text!r} is {factor:g} at step {step}; expected {expected}")
     if flag == "--schedule" and not any(factors):
         raise UserError(f"{flag}={text!r} is 0 at steps {', '.join(map(str, TRIED_AT))}: nothing would be learned")
     return schedule
