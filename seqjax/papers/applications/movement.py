@@ -1,0 +1,65 @@
+"""Movements and other series: gestures, drawings, a forecast."""
+
+from seqjax.papers.applications.parts import CHOSEN, falling, settings
+from seqjax.papers.row import Row
+
+ROWS = (
+    Row(
+        "gesture",
+        "gru(hidden=64)",
+        "gesture(data='DATA/libras')",
+        "score",
+        0.856,
+        "M",
+        settings(1500, bidirectional=True, input_dropout=0.2, eval_size=180, learning_rates=(3e-3,), seeds=5),
+        known="published: MLSTM-FCN; 19 of the 180 test series are in the training split too; " + CHOSEN,
+        shape="many-to-one",
+        goal=0.78,
+    ),
+    Row(
+        "gesture-drawn",
+        "lstm(hidden=128)",
+        "drawing(data='DATA/libras')",
+        "loss",
+        None,
+        "M",
+        settings(3000, eval_size=180, eval_every=500, learning_rates=(3e-3,), schedule=falling(3000), seeds=1),
+        known="squared error of the next point given the true ones before",
+        shape="one-to-many",
+    ),
+    Row(
+        "digit-drawn",
+        "lstm(hidden=256)",
+        "drawing(data='DATA/mnist', series='image', kind='shades')",
+        "loss",
+        None,
+        "M",
+        settings(2000, batch_size=64, eval_size=500, eval_every=500, schedule=falling(2000), seeds=1),
+        known="nats a row given the true ones before",
+        shape="one-to-many",
+    ),
+    Row(
+        "forecast",
+        "gru(hidden=64)",
+        "forecast(data='DATA/etth1')",
+        "loss",
+        0.650,
+        "M",
+        settings(1500, learning_rates=(1e-3,), eval_size=500),
+        known="published: the LSTM with attention of the Informer paper, which reads the rows as they are; " + CHOSEN,
+        shape="many-to-one",
+        goal=0.60,
+    ),
+    Row(
+        "forecast-row-by-row",
+        "gru(hidden=64)",
+        "forecast(data='DATA/etth1', written='row by row')",
+        "loss",
+        0.650,
+        "M",
+        settings(1500, learning_rates=(1e-3,), eval_size=500, embedding=32),
+        known="as `forecast`, by an encoder and a decoder with additive attention that reads what it wrote",
+        shape="encoder-decoder",
+        goal=0.60,
+    ),
+)
