@@ -64,7 +64,8 @@ def lru(hidden: int = 128, r_min: float = 0.0, r_max: float = 1.0, max_phase: fl
 
     λ begins uniform on the ring r_min <= |λ| <= r_max, with arguments in [0, max_phase], and γ as
     sqrt(1 - |λ|²), which keeps the state's variance at that of the input. For long memories the
-    paper moves r_min and r_max towards 1 and takes a small max_phase, such as π/10.
+    paper moves r_min and r_max towards 1 and takes a small max_phase, such as π/10. Parameters in bfloat16
+    round a |λ| above .998 to 1, which forgets nothing: keep these in float32.
 
     Args:
         hidden: number of complex units H; outputs are as wide.
