@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import backend
-from experiments.room import lacking
+from experiments.room import SMALLER, lacking, out_of_memory
 from seqjax import UserError
 from seqjax.data.streamed import REFUSED
 from seqjax.training import Config, processes
@@ -180,15 +180,16 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        lack, remedy = lacking(error), "once there is room"
+        lack, remedy = lacking(error), f"once there is room, {_goes_on(flag_values)}"
         if lack is None and REFUSED:
-            lack, remedy = str(REFUSED[-1]), "once the data are put right"
+            lack, remedy = str(REFUSED[-1]), f"once the data are put right, {_goes_on(flag_values)}"
+        if lack is None:
+            lack, remedy = out_of_memory(error), SMALLER
         if processes.several():
             processes.leave(error, lack)
         if lack is None:
             raise
-        advice = f"what was written before is whole; {remedy}, {_goes_on(flag_values)}"
-        print(f"error: {lack}; {advice}", file=sys.stderr)
+        print(f"error: {lack}; what was written before is whole; {remedy}", file=sys.stderr)
         return 2
     finally:
         flag_values.unparse_flags()

@@ -1,4 +1,4 @@
-"""Whether an error means that there is no room left to write, whichever library tells of it."""
+"""Whether an error means that there is no room left, on the disk or in memory, whichever library tells of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 
 FULL = {errno.ENOSPC: "no space left on the device", errno.EDQUOT: "the disk quota is used up",
         errno.EFBIG: "a file as large as is allowed"}  # fmt: skip
+SMALLER = "expected shorter sequences, a smaller batch or cell, fewer runs at once, or --strategy=checkpointed"
 
 
 def lacking(error: BaseException | None) -> str | None:
@@ -23,5 +24,15 @@ def lacking(error: BaseException | None) -> str | None:
         words = words or next((FULL[number] for number in FULL if os.strerror(number) in str(error)), None)
         if words is not None:
             return words
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def out_of_memory(error: BaseException | None) -> str | None:
+    """How much memory a device, or Python, was asked for in vain; None where the error has another cause."""
+    while error is not None:
+        asked = re.search(r"allocat\w* (\d+) bytes", str(error))
+        if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError):
+            return "out of memory" + (f": {int(asked.group(1)) / 1e9:.3g} GB more were asked for" if asked else "")
         error = error.__cause__ or error.__context__
     return None

@@ -63,13 +63,13 @@ def draw(task: Task, seed: int, samples: int) -> Batch:
         raise UserError(f"--samples={samples}; the training data holds {count_of(train)} examples")
     key = jax.random.key(seed)
     if task.examples is None:
-        needed = memory.size(memory.shapes(lambda key: task.sample(key, samples), key))
+        needed = 2 * memory.size(memory.shapes(lambda key: task.sample(key, samples), key))  # what it is made of, too
         if needed > memory.at_hand():
             raise UserError(
                 f"--samples={samples} of this task need {needed / 1e9:.3g} GB; expected fewer, or shorter ones"
             )
     drawn = jax.jit(lambda train: train_batch(task, train, key, np.int32(0), samples))(train)
-    return jax.tree.map(np.asarray, drawn)
+    return jax.device_get(jax.block_until_ready(drawn))  # raises where memory ends; device_get aborts
 
 
 def _count(number: int, thing: str) -> str:

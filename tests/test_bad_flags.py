@@ -4,6 +4,7 @@ import pytest
 from test_experiments import TINY
 
 from experiments import ablation, benchmark, gradient_flow, report, show_task, train
+from seqjax.training import memory
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,9 @@ def test_bad_input_of_the_laboratory_is_one_line(script, flag, says, tmp_path, c
         ("--samples=0", "--samples=0; expected 1 to 1000000"),
         ("--seed=-1", "--seed=-1; expected 0 to 4294967295"),
         ("--seed=99999999999999999999", "expected 0 to 4294967295"),
-        ("--task=parity(length=10000000000000)", "--samples=3 of this task need 1.2e+05 GB"),
+        ("--task=parity(length=10000000000000)", "--samples=3 of this task need 2.4e+05 GB"),
         ("--task=copy_memory(symbols=3000000000, length=3, tokens=2)", "a number beyond 32 bits"),
+        ("--task=associative_recall(values=2147483647)", "2147483674 symbols, a number beyond 32 bits"),
         ("--task=embeded_reber", "did you mean 'embedded_reber'"),
         ("--task=piano_rolls()", "piano_rolls needs data=..."),
         ("--task=penn_treebank(data='./no/such')", "no such file or folder"),
@@ -44,6 +46,14 @@ def test_a_task_that_cannot_be_shown_is_one_line(flag, words, capsys):
     assert show_task.main([flag]) == 2
     err = capsys.readouterr().err
     assert words in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_what_a_device_has_no_memory_for_is_one_line(capsys, monkeypatch):
+    """As a GPU has, in the midst of training; here the batch alone is one that no machine holds."""
+    monkeypatch.setattr(memory, "at_hand", lambda: 2**63)
+    assert show_task.main(["--task=adding(length=2000000000)", "--samples=1000000"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: out of memory: ") and "expected shorter sequences" in err and err.count("\n") == 1
 
 
 BAD = [
