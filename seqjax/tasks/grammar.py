@@ -10,7 +10,7 @@ import numpy as np
 
 from seqjax.tasks.answering import ANSWERS, Answer
 from seqjax.tasks.scoring import whole_sequences
-from seqjax.tasks.showing import length, table, targets
+from seqjax.tasks.showing import ends, length, table, targets
 from seqjax.types import Array, Batch
 
 SYMBOLS = "BTPSXVE"
@@ -167,7 +167,8 @@ def memoryless_loss(chain: Chain, count: int, how: Answer) -> float:
 
 def show(batch: Batch, number: int) -> str:
     """A string as a person reads it: what is read, what comes next, and what could come."""
-    said = [SYMBOLS[int(token)] for token in np.asarray(batch.inputs)[: length(batch, number), number]]
-    asked = [np.asarray(target) for target in targets(batch, number)]
+    steps = length(batch, number)
+    said = [SYMBOLS[int(token)] for token in np.asarray(batch.inputs)[ends(steps), number]]
+    asked = [np.asarray(target) for target in targets(batch, number, ends(steps))]
     legal = ["".join(symbol for symbol, value in zip(SYMBOLS, target) if value) for target in asked]
-    return table({"input": said, "next": [SYMBOLS[int(target.argmax())] for target in asked], "legal": legal})
+    return table({"input": said, "next": [SYMBOLS[int(target.argmax())] for target in asked], "legal": legal}, steps)

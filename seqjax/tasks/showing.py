@@ -27,12 +27,12 @@ def show(task: Task, batch: Batch, number: int) -> str:
         return task.show(batch, number)
     if task.tokens:
         return spelled(str)(batch, number)
-    steps = length(batch, number)
-    inputs, asked = np.asarray(batch.inputs)[:steps, number], targets(batch, number)
+    steps, inputs = length(batch, number), np.asarray(batch.inputs)[:, number]
+    asked = targets(batch, number, ends(steps))
     if inputs.shape[1] > MOST_COLUMNS:
-        return "\n".join([*shades(inputs), *_asked(asked, _number)])
-    columns = {f"input {n + 1}": [_number(x) for x in inputs[:, n]] for n in range(inputs.shape[1])}
-    return _with_targets(columns, asked, _number)
+        return "\n".join([*shades(inputs[:steps]), *_asked(asked, _number)])
+    columns = {f"input {n + 1}": [_number(x) for x in column[ends(steps)]] for n, column in enumerate(inputs.T)}
+    return _with_targets(columns, asked, _number, steps)
 
 
 Names = Sequence[str] | Callable[[int], str]
@@ -49,8 +49,9 @@ def spelled(inputs: Names, answers: Names | None = None) -> Show:
 
     def shown(batch: Batch, number: int) -> str:
         steps = length(batch, number)
-        columns = {"input": [called(inputs, token) for token in np.asarray(batch.inputs)[:steps, number]]}
-        return _with_targets(columns, targets(batch, number), lambda answer: called(answers or inputs, answer))
+        columns = {"input": [called(inputs, token) for token in np.asarray(batch.inputs)[ends(steps), number]]}
+        asked = targets(batch, number, ends(steps))
+        return _with_targets(columns, asked, lambda answer: called(answers or inputs, answer), steps)
 
     return shown
 
@@ -65,27 +66,36 @@ def length(batch: Batch, number: int) -> int:
     return len(jax.tree.leaves(batch.inputs)[0]) if batch.lengths is None else int(batch.lengths[number])
 
 
-def targets(batch: Batch, number: int) -> list[np.ndarray | None] | np.ndarray:
-    """A target for each step, None where it does not count; or the one target at the end."""
+def ends(steps: int) -> np.ndarray:
+    """Which of a sequence's steps are shown: all, or of many the first and the last."""
+    half = MOST_STEPS // 2
+    return np.arange(steps) if steps <= MOST_STEPS else np.r_[:half, steps - half : steps]
+
+
+def targets(batch: Batch, number: int, places: np.ndarray | None = None) -> list[np.ndarray | None] | np.ndarray:
+    """A target for each step, or those at `places`, None where it does not count; or the one target at the end."""
     found, mask = np.asarray(batch.targets), np.asarray(batch.mask)
     if mask.ndim == 1:
         return found[number]
-    steps = length(batch, number)
-    return [value if counts else None for value, counts in zip(found[:steps, number], mask[:steps, number])]
+    places = slice(length(batch, number)) if places is None else places
+    return [value if counts else None for value, counts in zip(found[places, number], mask[places, number])]
 
 
-def table(columns: Mapping[str, Sequence[str]]) -> str:
-    """Rows of cells under each other, a column a time step, broken into lines; the middle of a long one left out."""
+def table(columns: Mapping[str, Sequence[str]], steps: int | None = None) -> str:
+    """Rows of cells under each other, a column a time step, broken into lines; the middle of a long one left out.
+
+    With `steps`, how many there are, the cells may be those of their `ends` alone.
+    """
     count = max(len(cells) for cells in columns.values())
-    half = MOST_STEPS // 2
-    parts = [range(count)] if count <= MOST_STEPS else [range(half), range(count - half, count)]
+    left_out, half = max((steps or count) - MOST_STEPS, 0), MOST_STEPS // 2
+    parts = [range(half), range(count - half, count)] if left_out else [range(count)]
     label = max(len(name) for name in columns) + 2
     wide = 1 + max(len(cell) for cells in columns.values() for cell in cells)
     a_line = max(1, (WIDTH - label) // wide)
     blocks = []
     for part in parts:
         if part.start:
-            blocks.append(f"(here {count - MOST_STEPS} steps are left out)")
+            blocks.append(f"(here {left_out} steps are left out)")
         for start in range(0, len(part), a_line):
             rows = [[cells[n].rjust(wide) for n in part[start : start + a_line]] for cells in columns.values()]
             blocks.append("\n".join(f"{name:<{label}}{''.join(row)}" for name, row in zip(columns, rows)))
@@ -94,19 +104,18 @@ def table(columns: Mapping[str, Sequence[str]]) -> str:
 
 def shades(values: np.ndarray) -> list[str]:
     """Numbers from 0 to 1 [T, D] as a line of D characters for each of T steps, darker for larger."""
-    steps = (np.clip(values, 0, 1) * (len(SHADES) - 1)).round().astype(int)
+    steps = (np.clip(values[ends(len(values))], 0, 1) * (len(SHADES) - 1)).round().astype(int)
     lines = ["".join(SHADES[value] for value in row).rstrip() for row in steps]
-    if len(lines) > MOST_STEPS:
-        left_out = f"(here {len(lines) - MOST_STEPS} steps are left out)"
-        lines = [*lines[: MOST_STEPS // 2], left_out, *lines[-MOST_STEPS // 2 :]]
+    if len(values) > MOST_STEPS:
+        lines.insert(MOST_STEPS // 2, f"(here {len(values) - MOST_STEPS} steps are left out)")
     return lines
 
 
-def _with_targets(columns: dict[str, list[str]], asked: object, name: Callable[[np.ndarray], str]) -> str:
+def _with_targets(columns: dict[str, list[str]], asked: object, name: Callable[[np.ndarray], str], steps: int) -> str:
     if isinstance(asked, list):
         columns = columns | {"target": ["." if value is None else name(value) for value in asked]}
-        return table(columns)
-    return "\n".join([table(columns), *_asked(asked, name)])
+        return table(columns, steps)
+    return "\n".join([table(columns, steps), *_asked(asked, name)])
 
 
 def _asked(asked: object, name: Callable[[np.ndarray], str]) -> list[str]:
