@@ -37,6 +37,7 @@ def test_bad_input_of_the_laboratory_is_one_line(script, flag, says, tmp_path, c
         ("--task=parity(length=10000000000000)", "--samples=3 of this task need 2.4e+05 GB"),
         ("--task=copy_memory(symbols=3000000000, length=3, tokens=2)", "a number beyond 32 bits"),
         ("--task=associative_recall(values=2147483647)", "2147483674 symbols, a number beyond 32 bits"),
+        ("--task=selective_copy(length=5000000000)", "operand.shape=(3, 5000000000); expected smaller ones"),
         ("--task=embeded_reber", "did you mean 'embedded_reber'"),
         ("--task=piano_rolls()", "piano_rolls needs data=..."),
         ("--task=penn_treebank(data='./no/such')", "no such file or folder"),

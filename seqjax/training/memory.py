@@ -123,7 +123,8 @@ def shapes(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
             with jax.enable_x64(True):
                 return jax.eval_shape(function, *arguments)
         except (OverflowError, TypeError, ValueError) as again:
-            raise UserError(f"sizes beyond what can be counted: {str(again).splitlines()[0]}") from again
+            told = str(again).splitlines()[0].removesuffix(".")
+            raise UserError(f"sizes beyond what can be counted: {told}; expected smaller ones") from again
 
 
 def _words(size: float) -> str:
