@@ -21,6 +21,7 @@ from seqjax.training.building import build_task
 from seqjax.training.stream import train_batch
 from seqjax.types import Batch, Task
 
+SYMBOLS = 2**31 - 1  # that 32 bits can tell apart
 FLAGS = flags.FlagValues()
 command_line.define_config(FLAGS, ["task"], task="adding")
 flags.DEFINE_integer("samples", 3, "how many sequences to show", flag_values=FLAGS)
@@ -33,6 +34,9 @@ def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         if not least <= values[name].value <= most:
             raise UserError(f"--{name}={values[name].value}; expected {least} to {most}")
     task = build_task(values.task)
+    if task.tokens and task.input_size > SYMBOLS:
+        symbols = f"{task.input_size} symbols, a number beyond 32 bits"
+        raise UserError(f"--task={values.task!r}: {symbols}; expected a smaller one")
     try:
         batch = draw(task, values.seed, values.samples)
     except OverflowError as error:

@@ -16,7 +16,6 @@ from seqjax.training.penalty import make_penalty
 from seqjax.types import Cell, Model, PyTree, Task, UserError
 
 LOOKED_AT = 64  # examples that stay on disk
-SYMBOLS = 2**31 - 1  # that 32 bits can tell apart
 WRITER_EMBEDDING = 128  # of a network that writes, where --embedding gives none
 
 
@@ -27,10 +26,7 @@ def build_cell(text: str) -> Cell:
 
 def build_task(text: str, flag: str = "--task") -> Task:
     """The Task a spec names, synthetic or of real data; errors begin with the flag."""
-    task = _named(flag, text, lambda: spec.build(text, [tasks, data], Task))
-    if task.tokens and task.input_size > SYMBOLS:
-        raise UserError(f"{flag}={text!r}: {task.input_size} symbols, a number beyond 32 bits; expected a smaller one")
-    return task
+    return _named(flag, text, lambda: spec.build(text, [tasks, data], Task))
 
 
 def build_eval_task(config: Config, task: Task) -> Task:
