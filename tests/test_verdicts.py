@@ -201,3 +201,8 @@ def test_a_picture_of_seeds_that_never_solve_or_diverge_is_drawn():
             figure = ratios.ratios(papers, {("p", "r", "full"): result | {"runs": kept_runs}})
             drawn = measure == "sequences" or len(kept_runs) == 3
             assert figure.png.startswith(b"\x89PNG") if drawn else figure is None
+
+
+def test_the_ratios_have_ticks_as_far_as_they_reach():
+    assert ratios.ticks(0.4, 30) == [0.5, 1, 2, 5, 10, 20] and ratios.ticks(0.08, 8000)[-1] == 1000
+    assert ratios.ticks(1e-5, 1e5) == pytest.approx([10.0**power for power in range(-5, 6)])

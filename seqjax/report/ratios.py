@@ -58,8 +58,7 @@ def ratios(papers: Mapping[str, Paper], results: Mapping[tuple[str, str, str], d
         ax.set_xlim(low, high)
         ax.set_ylim(len(lines) - 0.5, -0.5)
         ax.set_yticks(range(len(lines)), [_label(each) for each in lines], fontsize=8.5)
-        ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_xticks(ticks(low, high), [f"{tick:g}" for tick in ticks(low, high)])
         ax.minorticks_off()
         ax.set_xlabel("measured / published")
         handles = [line(words, color=colour, marker="o", linestyle="none") for words, colour in COLOURS.items()]
@@ -79,6 +78,13 @@ def line_of(paper: str, row: Row, results: Mapping[tuple[str, str, str], dict[st
     cut = bool(fewer(row, result["config"]))
     guess = without_memory(row, result)
     return None if found.value is None else Line(paper, row, budget, cut, found, words, guess)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of every power of ten from low to high; the powers alone where those were more than 12."""
+    powers = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    fine = [digit * power for power in powers for digit in (1, 2, 5) if low <= digit * power <= high]
+    return fine if len(fine) <= 12 else [power for power in powers if low <= power <= high]
 
 
 def _draw(ax: Axes, place: int, each: Line, left: float, right: float) -> None:
