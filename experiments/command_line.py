@@ -25,7 +25,7 @@ BESIDE = "& "  # how the help of a flag begins that is told on the line of the f
 # name -> (how absl reads it, help). The defaults are Config's own unless a script says otherwise.
 CONFIG_FLAGS = {
     "cell": (flags.DEFINE_string, "spec of a cell: a file of seqjax/cells, or package.module.function"),
-    "task": (flags.DEFINE_string, "spec of a task: a file of seqjax/tasks or of seqjax/data"),
+    "task": (flags.DEFINE_string, "spec of a task: a file of seqjax/tasks or seqjax/data, or package.module.function"),
     "learning_rates": (flags.DEFINE_list, "one or more, with commas; every seed runs at each"),
     "seeds": (flags.DEFINE_integer, "number of seeds"),
     "first_seed": (flags.DEFINE_integer, BESIDE + "the first of them"),

@@ -57,7 +57,7 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.list:
         show_list(chosen, values, results)
         return
-    page = Path(values.results if values.results != FLAGS["results"].default else "") / "RESULTS.md"
+    page = Path("" if Path(values.results) == Path(FLAGS["results"].default) else values.results) / "RESULTS.md"
     failed = {}
     if values.render:
         _require_records(results)

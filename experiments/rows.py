@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from seqjax import UserError, papers
-from seqjax.papers.row import BUDGETS, DATA_SETS, Paper, Row
+from seqjax.papers.row import BUDGETS, DATA_SETS, MEASURES, SOURCES, Paper, Row
 from seqjax.spec import did_you_mean
 from seqjax.training import Config
 from seqjax.training.mesh import read_mesh
@@ -38,14 +38,38 @@ def _with_defaults(row: Row) -> Row:
 
 
 def choose(known: dict[str, Paper], paper: str | None, pattern: str) -> list[tuple[str, Row]]:
-    """The rows of one paper or of all whose names match. Raises UserError listing what there is."""
+    """The rows of one paper or of all whose names match. Raises UserError listing what there is, or of one that says
+    what it cannot mean, before anything is trained for it."""
     if paper is not None and paper not in known:
         raise UserError(f"--paper={paper!r}{did_you_mean(paper, list(known))}papers: {', '.join(known)}")
     rows = [(name, row) for name in ([paper] if paper else known) for row in known[name].rows]
     found = [(name, row) for name, row in rows if fnmatch.fnmatch(row.name, pattern)]
     if not found:
         raise UserError(f"--rows={pattern!r} matches none of: {', '.join(row.name for _, row in rows)}")
+    for name, row in found:
+        if fault := _fault(row):
+            raise UserError(f"seqjax/papers/{name}: row {row.name!r}: {fault}")
     return found
+
+
+def _fault(row: Row) -> str | None:
+    """What a row says that it cannot mean; None of a sound one."""
+    fields = [name for name in Config._fields if name not in ("cell", "task")]
+    for name in (*row.settings, *row.cpu):
+        if name not in fields:
+            return f"settings have {name!r}{did_you_mean(name, fields)}fields: {', '.join(fields)}"
+        if name not in row.settings:
+            return f"cpu cuts {name!r}, which its settings do not name"
+    if not isinstance(rates := row.settings.get("learning_rates"), tuple):
+        return f"settings have learning_rates={rates!r}; expected a tuple, the grid"
+    for name, known in (("measure", MEASURES), ("source", SOURCES)):
+        if getattr(row, name) not in known:
+            return f"{name}={getattr(row, name)!r}; expected one of {', '.join(known)}"
+    if row.measure in ("grade", "errors") and row.grade is None:
+        return f"measure={row.measure!r} and no grade; expected which of the task's"
+    if row.data_set not in (None, *DATA_SETS):
+        return f"DATA/{row.data_set}; expected one of DATA_SETS in seqjax/papers/row.py, which says where it is from"
+    return None
 
 
 def require_budget(budget: str) -> None:

@@ -48,8 +48,9 @@ class Batch(NamedTuple):
     """B sequences and what is asked of them.
 
     inputs:  [T, B, D] vectors, [T, B] integer tokens, [T, B, 1 + C] tokens and their characters, or a Pair
-    targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one
-    mask:    [T, B] or [B], as targets: 1 where the loss counts
+    targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one; [U, B] where they are
+             as many as they are, at no step of their own (CTC)
+    mask:    [T, B], [B] or [U, B], as targets: 1 where the loss counts
     lengths: [B] steps that exist, at least 1, of a Pair those of the source; None where nothing is padded
     """
 

@@ -200,3 +200,23 @@ def test_a_loss_that_depends_on_no_step_is_refused():
     step = lambda params, carry, x: (carry + x, carry)  # noqa: E731
     with pytest.raises(UserError, match="depends on no step"):
         adjoints(step, (), np.zeros((1, 2)), np.zeros((3, 1, 2)), lambda ys: jnp.ones(()))
+
+
+@pytest.mark.parametrize(
+    ("carry", "says"),
+    [
+        ({"h": np.zeros((3, 2)), "n": 0.0}, r"component \['n'\] is of shape \[\]; expected \[3\], the axes of xs"),
+        (np.zeros(2), r"the carry is of shape \[2\]; expected \[3\]"),
+        ((np.zeros((2, 2)),), r"component \[0\] is of shape \[2, 2\]; expected \[3\]"),
+    ],
+)
+def test_a_carry_without_the_axes_of_the_batch_is_refused(carry, says):
+    """As a counter of steps is, of which there is one and not one a sequence."""
+    with pytest.raises(UserError, match=says):
+        adjoints(lambda params, carry, x: (carry, x), (), carry, np.zeros((4, 3, 1)), jnp.sum)
+
+
+def test_lengths_may_be_a_list():
+    step = lambda params, carry, x: (0.5 * carry + x, carry)  # noqa: E731
+    find = lambda: adjoints(step, (), np.zeros((2, 1)), np.ones((3, 2, 1)), jnp.sum, lengths=[3, 1])  # noqa: E731
+    assert jax.eval_shape(find).log.shape == (3, 2)

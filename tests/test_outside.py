@@ -1,4 +1,4 @@
-"""Cells that stand outside of the package: a user's own is built and held to the contract, nothing else is called."""
+"""What stands outside of the package: a user's own cell or task is held to the contract, nothing else is called."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ import pytest
 from contract import CELL_CONTRACT
 
 from seqjax import Cell, Task, UserError, cells, spec, tasks
+from seqjax.training.building import build_task
 
 JANET = '''
 """A forget gate and nothing else (van der Westhuizen & Lasenby 2018), as a user writes it."""
@@ -65,6 +66,41 @@ def other(hidden: int = 8) -> dict:
 number = 3
 '''
 
+FIRST = '''
+"""Say at the end the number that came first; with one thing wrong, whichever is asked for."""
+
+import jax
+import jax.numpy as jnp
+
+from seqjax import Batch, Task
+from seqjax.tasks.scoring import squared_error
+
+
+def first(readout: str = "last", wrong: str = "") -> Task:
+    """Makes the task."""
+
+    def sample(key, batch_size):
+        xs = jax.random.uniform(key, (6, batch_size, 1))
+        right = {"inputs": xs, "targets": xs[0], "mask": jnp.ones(batch_size), "lengths": None}
+        own = {
+            "turned": {"inputs": xs.swapaxes(0, 1)},
+            "wide": {"inputs": jnp.tile(xs, 2)},
+            "whole": {"inputs": (9 * xs).astype(int)},
+            "single": {"inputs": xs[:, :1]},
+            "masked": {"mask": jnp.ones((6, batch_size))},
+            "few": {"targets": xs[0, :1]},
+            "fewer": {"mask": jnp.ones((5, batch_size)), "targets": xs},
+            "flat": {"targets": xs[0, :, 0]},
+            "scalar": {"lengths": 6},
+            "half": {"lengths": jnp.full(batch_size, 5.5)},
+        }
+        return (xs, xs[0]) if wrong == "plain" else Batch(**right | own.get(wrong, {}))
+
+    loss = (lambda o, b: (o - b.targets)[:, 0] ** 2) if wrong == "each" else squared_error
+    solved = (lambda m: bool(m["loss"] < 0.01)) if wrong == "asks" else lambda m: m["loss"] < 0.01
+    return Task(sample, loss, squared_error, solved, 1, 1, 1 / 12, readout, tokens=wrong == "tokens")
+'''
+
 
 @pytest.fixture
 def my_package(tmp_path, monkeypatch):
@@ -73,9 +109,10 @@ def my_package(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "my_cell.py").write_text(textwrap.dedent(JANET))
+    (package / "my_task.py").write_text(FIRST)
     monkeypatch.syspath_prepend(tmp_path)
     yield "my_package.my_cell"
-    for name in ("my_package", "my_package.my_cell"):
+    for name in ("my_package", "my_package.my_cell", "my_package.my_task"):
         sys.modules.pop(name, None)
 
 
@@ -125,3 +162,32 @@ def test_nothing_else_is_ever_called(tmp_path, call):
         with pytest.raises(UserError):
             spec.build(call.format(marker), [room], kind)
     assert not os.path.exists(marker)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("readout='end'", "readout='end'; expected one of 'every', 'last', 'decode'"),
+        ("wrong='plain'", "sample gives a tuple; expected a seqjax.Batch"),
+        ("wrong='turned'", "inputs of float32 [13, 6, 1]; expected floating point [13, 13, 1]"),
+        ("wrong='wide'", "inputs of float32 [6, 13, 2]; expected floating point [6, 13, 1]"),
+        ("wrong='whole'", "inputs of int32 [6, 13, 1]; expected floating point [6, 13, 1]"),
+        ("wrong='single'", "inputs of float32 [6, 1, 1]; expected floating point [6, 13, 1]"),
+        ("wrong='tokens'", "inputs of float32 [6, 13, 1]; expected integers [6, 13]"),
+        ("wrong='masked'", "mask of float32 [6, 13]; expected [13]"),
+        ("readout='every'", "mask of float32 [13]; expected [any, 13]"),
+        ("readout='every', wrong='fewer'", "targets of float32 [6, 13, 1]; expected axes [5, 13] and any after them"),
+        ("wrong='few'", "targets of float32 [1, 1]; expected axes [13] and any after them"),
+        ("wrong='flat'", "targets [13] for outputs [13, 1]; expected the same shape"),
+        ("wrong='scalar'", "lengths of int32 []; expected integers [13]"),
+        ("wrong='half'", "lengths of float32 [13]; expected integers [13]"),
+        ("wrong='each'", "loss of 13 sequences gives float32 [13]; expected one number, their mean"),
+        ("wrong='asks'", "solved asks for a number's value before there is one"),
+    ],
+)
+def test_a_task_of_a_users_own_is_looked_through_before_it_is_drawn_from(my_package, call, says):
+    """Some of these would otherwise be trained on, as broadcasting makes numbers of them, wrong ones."""
+    assert build_task("my_package.my_task.first").output_size == 1
+    with pytest.raises(UserError) as caught:
+        build_task(f"my_package.my_task.first({call})")
+    assert says in str(caught.value) and "\n" not in str(caught.value)

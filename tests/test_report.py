@@ -1,5 +1,6 @@
 """The report's numbers: of its table against hand-made run directories, and its errors."""
 
+import itertools
 import json
 
 import pytest
@@ -209,3 +210,22 @@ def test_a_long_name_is_broken_in_the_legend_and_the_figure_grows_by_it():
         assert figure.get_figheight() > 3
         figure.draw_without_rendering()
         assert legend.get_window_extent().width <= figure.bbox.width
+
+
+def test_long_names_above_panels_side_by_side_leave_each_other_alone():
+    """As an ablation has them: `scaled(cell='lstm(hidden=64)', forget_gate=0)`, four in a row."""
+    names = (
+        "scaled(cell='lstm(hidden=64)', forget_gate=0)",
+        "pixel_images(order='permuted',data='shared/data/mnist')",
+    )
+    with figures.canvas(9.5, 3) as figure:
+        axes = figure.subplots(1, 4)
+        for ax, size in zip(axes, (9, 10, 9, 10)):
+            figures.head(ax, *names, size=size)
+        figure.draw_without_rendering()
+        boxes = [ax.title.get_window_extent() for ax in axes]
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+        assert boxes[0].x0 >= 0 and boxes[-1].x1 <= figure.bbox.width
+        assert axes[0].title.get_text().replace("\n", "").replace(" ", "") == "".join(names).replace(" ", "")
+        figures.head(axes[0], "rnn(hidden=4)", "adding", size=9)
+        assert axes[0].title.get_text() == "rnn(hidden=4)\nadding"

@@ -9,6 +9,7 @@ from absl import flags
 from small_data import ARGUMENTS, both_written
 
 from experiments import reproduce, row_costs, rows
+from seqjax import UserError
 from seqjax.papers.row import BUDGETS, DATA_SETS, MEASURES, SOURCES
 from seqjax.report.reproduction import render
 from seqjax.spec import Spec, parse
@@ -177,6 +178,28 @@ def test_bad_input_is_one_line(flag, says, capsys):
     assert reproduce.main([flag]) == 2
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"measure": "accuracy"}, "measure='accuracy'; expected one of sequences, loss"),
+        ({"source": "paper"}, "source='paper'; expected one of L, L2, M"),
+        ({"measure": "grade"}, "measure='grade' and no grade"),
+        ({"settings": {"learning_rate": 1e-3}}, "settings have 'learning_rate'; did you mean 'learning_rates'?"),
+        ({"settings": {"learning_rates": 1e-3}, "cpu": {}}, "learning_rates=0.001; expected a tuple"),
+        ({"cpu": {"online": True}}, "cpu cuts 'online', which its settings do not name"),
+        ({"task": "char_lm(data='DATA/mine')"}, "DATA/mine; expected one of DATA_SETS"),
+    ],
+)
+def test_a_row_that_says_what_it_cannot_mean_is_told_before_it_is_trained(change, says):
+    paper = KNOWN["rusch2022"]
+    row = paper.rows[0]._replace(**change)
+    known = {"mine": paper._replace(rows=(row, paper.rows[1]))}
+    with pytest.raises(UserError, match="seqjax/papers/mine: row 'adding-10000-lem': ") as caught:
+        rows.choose(known, "mine", "*")
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert len(rows.choose(known, "mine", "smnist*")) == 1, "no other row is kept from being run"
 
 
 def test_results_are_what_the_records_say():

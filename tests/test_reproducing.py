@@ -26,8 +26,11 @@ def test_a_page_of_other_results_takes_no_other_pages_place(tmp_path, capsys, mo
     assert reproduce.main(["--render", "--results=other"]) == 0
     page = (tmp_path / "other/RESULTS.md").read_text()
     assert "](papers/ratios.png)" in page and "`papers/`" in page and (tmp_path / "RESULTS.md").read_text() == "mine"
-    assert reproduce.main(["--render"]) == 0
-    assert "](results/papers/ratios.png)" in (tmp_path / "RESULTS.md").read_text()
+    for default in ([], ["--results=results/"], ["--results=./results"]):
+        (tmp_path / "RESULTS.md").unlink()
+        assert reproduce.main(["--render", *default]) == 0
+        assert "](results/papers/ratios.png)" in (tmp_path / "RESULTS.md").read_text()
+    assert not (tmp_path / "results/RESULTS.md").exists()
 
 
 def test_results_that_could_not_be_kept_are_not_trained_for(tmp_path, capsys):

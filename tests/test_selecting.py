@@ -17,7 +17,7 @@ from seqjax.report.page import _runs
 from seqjax.report.tables import best_rate
 from seqjax.report.text import markdown_table
 from seqjax.training import prepare, train
-from seqjax.training.building import build_select_task
+from seqjax.training.building import build_select_task, build_task
 from seqjax.training.prediction import restore
 
 SPLITS = {"train": 60, "test": 72, "validation": 48}  # each its own note: to learn one harms the others
@@ -151,3 +151,27 @@ def test_a_task_or_data_without_splits(folder, tmp_path, capsys):
     with pytest.raises(UserError, match="--select_on='validation' would be the rows that are measured"):
         prepare(alone)
     assert "has no split 'validation' to test on; splits: " in err and err.count("\n") == 1
+
+
+def test_a_label_of_one_split_alone_keeps_no_other_from_selecting(tmp_path):
+    """It is an answer of every network, whichever split is measured; where labels are withheld there is none."""
+    rows = [{"tokens": ["a", "dog"], "upos": ["D", "N"]}, {"tokens": ["dogs"], "upos": ["N"]}]
+    ends = {
+        "train": [],
+        "validation": [{"tokens": ["oh"], "upos": ["I"]}],
+        "test": [{"tokens": ["ran"], "upos": ["V"]}],
+    }
+    for split, end in ends.items():
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows + end)))
+    config = SMALL._replace(task=f"tagging(data={str(tmp_path)!r})", select_on="validation")
+    task = build_task(config.task)
+    found = build_select_task(config, task)
+    assert task.output_size == found.output_size == 4 and task.coding == found.coding
+    told = [each.spell(batch, batch.targets, 2) for each in (task, found) for batch in [_test_of(each)]]
+    assert told == [["V"], ["I"]]
+    (tmp_path / "test.jsonl").write_text("\n".join(json.dumps(row | {"upos": None}) for row in rows))
+    assert build_task(f"tagging(data={str(tmp_path)!r}, tested_on='validation')").output_size == 3
+
+
+def _test_of(task):
+    return task.examples.batch(task.examples.test)

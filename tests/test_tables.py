@@ -23,6 +23,7 @@ from seqjax.data.translation import translation
 from seqjax.report.answers import attention_map, confusion, drawings
 from seqjax.training import Config
 from seqjax.training.building import build, build_select_task
+from seqjax.training.own_task import require_whole
 
 
 @pytest.mark.parametrize("in_folder", [False, True])
@@ -173,3 +174,12 @@ def test_cut_rows_are_said_to_be_graded_so(tmp_path):
     both_written("translation", tmp_path)
     with pytest.warns(UserWarning, match="rows cut to 1 tokens, and graded as they are cut"):
         task_of("translation", tmp_path, longest=1, too_long="cut")
+
+
+FORMS = [(name, {}) for name in ROWS] + [("spoken_digits", {"strings": True}), ("video", {"asks": "next"})]
+FORMS += [("tagging", {"characters": 3}), ("pixel_images", {"order": "pixel"})]
+
+
+@pytest.mark.parametrize(("name", "arguments"), FORMS)
+def test_every_task_on_data_is_what_one_of_a_users_own_has_to_be(name, arguments, tmp_path):
+    require_whole(task_of(name, both_written(name, tmp_path), **arguments))

@@ -11,6 +11,7 @@ from drawing import FORMS, FOUND, NOISY, PADDED, READS, SIGMOIDS, SIZE, SMALLER,
 from seqjax import Task, UserError, spec, tasks
 from seqjax.tasks.grammar import LOSSES
 from seqjax.tasks.scoring import accuracy, cross_entropy, sequence_accuracy, squared_error
+from seqjax.training.own_task import require_whole
 from seqjax.types import Batch
 
 
@@ -21,6 +22,7 @@ def test_every_task_of_the_plan_is_found():
 @pytest.mark.parametrize("form", FORMS)
 def test_a_sample_is_what_a_batch_says(form):
     task, batch = draw(form)
+    require_whole(task)
     steps, size = batch.inputs.shape[:2]
     assert size == SIZE
     if task.tokens:

@@ -82,11 +82,21 @@ def tagging(
                 raise UserError(f"{at} holds {len(others)} labels for {len(some)} tokens; expected as many")
         return list(zip(*(bounded(each, longest, too_long, rows, tokens, data) for each in (words, labels))))
 
-    train, test = train_and_test(load(data, tokens=tokens, tags=tags), read, tested_on, test_share, data)
+    def labels(rows: Dataset) -> list[str]:
+        """Those of a split; none where they are withheld, which `read` tells of the split to test on."""
+        try:
+            return [tag for said in token_lists(rows, tags, data) for tag in said]
+        except UserError:
+            return []
+
+    splits = load(data, tokens=tokens, tags=tags)
+    train, test = train_and_test(splits, read, tested_on, test_share, data)
     words = learned([tokens for tokens, _ in train], min_count, lower, characters)
     names = vocabulary((tag for _, said in train for tag in said), first=())
     learned_names = tuple(names)
-    names += [tag for tag in vocabulary((tag for _, said in test for tag in said), first=()) if tag not in names]
+    # of every split, so that a network trained here answers whichever is tested on
+    others = [tag for split in splits for tag in labels(splits[split]) if split != "train" or len(splits) == 1]
+    names += [tag for tag in vocabulary(others, first=()) if tag not in names]
     tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
     train, test = (_numbers(sentences, tokens_of, names) for sentences in (train, test))
 

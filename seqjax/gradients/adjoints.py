@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.carries import require_floats
+from seqjax.cells.carries import require_batch, require_floats
 from seqjax.cells.clipped import unclipped
 from seqjax.gradients.scaled import Scaled, share_scale
 from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
@@ -44,8 +44,10 @@ def adjoints(
         δ with the carry's structure, value leaves [T, B, ...], log [T, B].
 
     Raises:
-        UserError: a carry that is not of floating point, or a loss that depends on no step.
+        UserError: a carry that is not of floating point or has not the batch's axes, or a loss that depends on no step.
     """
+    require_batch(carry, xs.shape[1:-1])
+    lengths = None if lengths is None else jnp.asarray(lengths)
     cell = Cell(lambda key, size: params, lambda params, shape: carry, step)
     way = Direction(cell, params, reverse)
     _, (carries, ys) = unroll(recording(cell), params, xs, carry, lengths=lengths, reverse=reverse)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqjax.report.figures import Figure, by_task, canvas, cell_styles, legend_above, line, panels, png
+from seqjax.report.figures import Figure, by_task, canvas, cell_styles, head, legend_above, line, panels, png
 from seqjax.report.records import Record, Run
 from seqjax.report.tables import at_rate, best_rate, loss_words, rates, spread
 
@@ -156,7 +156,7 @@ def _median(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 def _finish(ax: Axes, title: str, records: Sequence[Record], what: str) -> None:
     """Title, ticks, and the baseline with its value beside the panel."""
-    ax.set_title(title)
+    head(ax, title, size=11)
     if ax.get_subplotspec().is_first_col():
         ax.set_ylabel(f"{what} (log scale)")
     low, high = ax.get_ylim()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqjax.report.figures import PALETTE, Figure, by_task, canvas, line, png
+from seqjax.report.figures import PALETTE, Figure, by_task, canvas, head, line, png
 from seqjax.report.records import Record
 from seqjax.report.tables import at_rate, best_rate
 
@@ -40,7 +40,7 @@ def through_training(records: Sequence[Record]) -> Figure | None:
             for ax, record in zip(axes, chunk):
                 _draw(ax, row, found[id(record)][row])
                 if n % len(rows) == 0:
-                    ax.set_title(f"{record.cell}\n{record.task}", fontsize=9)
+                    head(ax, record.cell, record.task, size=9)
                 if n % len(rows) == len(rows) - 1:
                     ax.set_xlabel("training step (updates)")
             axes[0].set_ylabel(ROWS[row], fontsize=9)
@@ -49,7 +49,8 @@ def through_training(records: Sequence[Record]) -> Figure | None:
         "The first layer while it trains, at every probe: the mean of each gate over units, steps and sequences; the "
         "spectral radius of each square block of the recurrent matrix, in the cell's order (1 is the edge at which a "
         "linear network neither forgets nor explodes); and the maximal Lyapunov exponent along the probe batch (below "
-        "0 the gradient dies out in -1/λ₁ steps, above 0 it explodes). Lines are medians over seeds, bands their range."
+        "0 the gradient dies out in -1/λ₁ steps, above 0 it explodes). Lines are medians over the seeds "
+        "still in training, bands their range."
     )
     return Figure("training_dynamics", "Gates, spectral radius and Lyapunov exponent through training", words, drawn)
 

@@ -88,6 +88,13 @@ def panels(figure: Canvas, count: int, columns: int, **options: Any) -> list[Axe
     return list(grid[:count])
 
 
+def head(ax: Axes, *names: str, size: float) -> None:
+    """Names above a panel, each on a line of its own, long ones broken so that they leave those beside them alone."""
+    across = ax.figure.get_figwidth() / ax.get_subplotspec().get_gridspec().ncols
+    room = int(115 * across / size)  # characters in a line
+    ax.set_title("\n".join(textwrap.fill(name, room) for name in names), fontsize=size)
+
+
 def line(label: str, **options: Any) -> Any:
     """A legend entry that stands for a line or a mark."""
     from matplotlib.lines import Line2D

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqjax.report.figures import PALETTE, Figure, canvas, cell_styles, legend_above, line, panels, png
+from seqjax.report.figures import PALETTE, Figure, canvas, cell_styles, head, legend_above, line, panels, png
 from seqjax.report.records import Record
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _one_panel_each(
     with canvas(3.3 * columns + 0.6, 2.9 * -(-len(having) // columns)) as figure:
         for ax, record in zip(panels(figure, len(having), columns, **{"sharey": True} | axes), having):
             draw(ax, record.flow[quantity])
-            ax.set_title(f"{record.cell}\n{record.task}", fontsize=9)
+            head(ax, record.cell, record.task, size=9)
             ax.set_xlabel(x)
         figure.supylabel(y, fontsize=10)
         return png(figure)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.report.figures import Figure, by_task, canvas, cell_styles, legend_above, line, png
+from seqjax.report.figures import Figure, by_task, canvas, cell_styles, head, legend_above, line, png
 from seqjax.report.records import Probe, Record
 from seqjax.report.tables import at_rate, best_rate
 
@@ -42,7 +42,7 @@ def over_time(records: Sequence[Record]) -> Figure | None:
                     _band(ax, start, name, styles[record.cell] | (START if any(ends) else END))
                     _band(ax, end, name, styles[record.cell] | END)
                 if n % len(names) == 0:
-                    ax.set_title(task)
+                    head(ax, task, size=11)
                 if n % len(names) == len(names) - 1:
                     ax.set_xlabel("time step t")
                 ax.axhline(0, color="#999999", linewidth=0.8, zorder=1)
@@ -97,7 +97,7 @@ def heat_map(records: Sequence[Record]) -> Figure | None:
                 ax.set_facecolor("#d9d9d9")
                 ax.grid(False)
                 ax.set_ylim(0, top)
-                ax.set_title(f"{record.cell}\n{record.task}", fontsize=10)
+                head(ax, record.cell, record.task, size=10)
                 ax.xaxis.get_major_locator().set_params(integer=True)
                 if members is places[-1] or columns > len(places[-1]):
                     ax.set_xlabel("time step t")

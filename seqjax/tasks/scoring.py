@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import optax
 
-from seqjax.types import Array, Batch
+from seqjax.types import Array, Batch, UserError
 
 
 def masked_mean(values: Array, mask: Array) -> Array:
@@ -14,7 +14,11 @@ def masked_mean(values: Array, mask: Array) -> Array:
 
 
 def squared_error(outputs: Array, batch: Batch) -> Array:
-    """Mean over the mask of Σ_o (output - target)²."""
+    """Mean over the mask of Σ_o (output - target)². Raises UserError where the targets have another shape."""
+    if outputs.shape != batch.targets.shape:  # [B] beside [B, 1] would be taken for [B, B]
+        raise UserError(
+            f"targets {list(batch.targets.shape)} for outputs {list(outputs.shape)}; expected the same shape"
+        )
     return masked_mean(jnp.sum((outputs - batch.targets) ** 2, -1), batch.mask)
 
 

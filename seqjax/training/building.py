@@ -12,6 +12,7 @@ from seqjax import cells, data, spec, tasks
 from seqjax.data.streamed import Streamed
 from seqjax.models import encoder_decoder, sequence_model
 from seqjax.training.config import Config
+from seqjax.training.own_task import require_whole
 from seqjax.training.penalty import make_penalty
 from seqjax.types import Cell, Model, PyTree, Task, UserError
 
@@ -24,9 +25,20 @@ def build_cell(text: str) -> Cell:
     return _named("--cell", text, lambda: spec.build(text, [cells], Cell))
 
 
-def build_task(text: str, flag: str = "--task") -> Task:
-    """The Task a spec names, synthetic or of real data; errors begin with the flag."""
+def build_task(text: str) -> Task:
+    """The Task a spec names, synthetic or of real data; errors begin with the flag. A user's own is looked through."""
+    return _looked_through(_task(text, "--task"), text, "--task")
+
+
+def _task(text: str, flag: str) -> Task:
     return _named(flag, text, lambda: spec.build(text, [tasks, data], Task))
+
+
+def _looked_through(task: Task, text: str, flag: str) -> Task:
+    """The task, if it is one of the package or keeps to what `Task` says."""
+    if "." in spec.parse(text).name:
+        _named(flag, text, lambda: require_whole(task))
+    return task
 
 
 def build_eval_task(config: Config, task: Task) -> Task:
@@ -36,9 +48,9 @@ def build_eval_task(config: Config, task: Task) -> Task:
     """
     if config.eval_task is None:
         return task
-    other = build_task(config.eval_task, "--eval_task")
+    other = _task(config.eval_task, "--eval_task")
     _require_alike(f"--eval_task={config.eval_task!r}", other, config, task)
-    return other
+    return _looked_through(other, config.eval_task, "--eval_task")
 
 
 def _require_alike(flag: str, other: Task, config: Config, task: Task) -> None:
