@@ -19,17 +19,17 @@ def changes_backwards(run: Callable[..., Any], *arguments: Any) -> bool:
 def require_floats(carry: PyTree) -> None:
     """Raises UserError naming the component of a carry that is not of floating point."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            name = jax.tree_util.keystr(path)
-            raise UserError(f"the carry's component {name} is of {leaf.dtype}; gradients need floating point")
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise UserError(f"{_name(path)} is of {jnp.result_type(leaf)}; gradients need floating point")
 
 
 def require_batch(carry: PyTree, batch_shape: tuple[int, ...]) -> None:
     """Raises UserError naming the component of a carry that does not begin with the batch's axes."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
         if jnp.shape(leaf)[: len(batch_shape)] != batch_shape:
-            name = f"the carry's component {jax.tree_util.keystr(path)}" if path else "the carry"
-            expected = (
-                f"expected {list(batch_shape)}, the axes of xs between the first and the last, and any after them"
-            )
-            raise UserError(f"{name} is of shape {list(jnp.shape(leaf))}; {expected}")
+            axes = f"{list(batch_shape)}, the axes of xs between the first and the last, and any after them"
+            raise UserError(f"{_name(path)} is of shape {list(jnp.shape(leaf))}; expected {axes}")
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return f"the carry's component {jax.tree_util.keystr(path)}" if path else "the carry"

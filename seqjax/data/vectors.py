@@ -32,7 +32,8 @@ def vector_lists(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
         try:
             sequence = np.asarray(json.loads(value) if isinstance(value, str) else value, np.float64)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{at} holds no numbers; expected a list over time of lists of as many numbers") from error
+            many = "expected a list over time of lists of as many numbers"
+            raise UserError(f"{at} holds no table of numbers; {many}") from error
         sequence = sequence[:, None] if sequence.ndim == 1 else sequence
         if sequence.ndim != 2 or not sequence.size:
             raise UserError(
