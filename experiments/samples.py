@@ -56,9 +56,9 @@ def sample(prepared: Prepared, params: PyTree, answered: Answered | None = None)
 
 
 def spread(answered: Answered, count: int) -> list[tuple[Batch, Array, int]]:
-    """Sequences of all lengths, evenly spread."""
+    """Sequences of all lengths, evenly spread; each once where as many are wanted as there are."""
     every = [(batch, given, n) for batch, given in answered for n in range(batch.mask.shape[-1])]
-    places = np.linspace(0, len(every) - 1, min(count, len(every)) + 2)[1:-1].round().astype(int)
+    places = np.linspace(-1, len(every), min(count, len(every)) + 2)[1:-1].round().astype(int)
     return [every[place] for place in places]
 
 

@@ -1,10 +1,14 @@
 """Answers to a whole split: every sequence once, those of like length together."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
+import pytest
 from small_runs import SMALL
 from test_text import ROWS, sentences
 
+from experiments.samples import spread
 from seqjax.training import prepare
 from seqjax.training.prediction import answers
 
@@ -29,3 +33,13 @@ def test_every_sequence_of_a_split_is_answered(tmp_path):
     expected = sequences(jax.device_get(whole), np.argmax(outputs, -1))
     assert sorted(each for group in found for each in sequences(*group)) == sorted(expected)
     assert len({tag for _, _, said in expected for tag in said}) > 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 36, 37, 50])
+def test_no_sequence_is_shown_twice(count):
+    """And each where as many are wanted as there are."""
+    groups = [(SimpleNamespace(mask=np.ones((2, size)), first=first), None) for size, first in ((20, 0), (17, 20))]
+    shown = [batch.first + n for batch, _, n in spread(groups, count)]
+    assert len(set(shown)) == len(shown) == min(count, 37) and shown == sorted(shown)
+    gaps = np.diff([-1, *shown, 37])
+    assert gaps.max() - gaps.min() <= 1

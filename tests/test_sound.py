@@ -237,3 +237,12 @@ def test_a_folder_of_wav_files(tmp_path):
 def test_what_is_refused(changed, words, tmp_path):
     with pytest.raises(UserError, match=words):
         spoken_digits(digits(tmp_path / "d"), **changed)
+
+
+@pytest.mark.parametrize(("names", "told"), [([None, "b"], "None"), ([["a"], ["b"]], r"\['a'\]")])
+def test_a_speaker_without_a_name_is_refused(names, told, tmp_path):
+    where = digits(tmp_path / "d", speaker=[names[n // 8] for n in range(16)])
+    for changed in ({"strings": True}, {"held_out_speaker": "b"}):
+        with pytest.raises(UserError, match=f"row 0 of column 'speaker' of split 'train' holds {told}; expected a "):
+            spoken_digits(where, **changed)
+    assert spoken_digits(where).output_size == 2

@@ -95,9 +95,12 @@ def test_words_alone_and_unknown_ones(tmp_path):
     assert [line.split() for line in shown[1:]] == [["unknown", "?"], ["label", "D", "N", "X"]]
 
 
-def test_the_baseline_is_what_the_word_alone_tells(tmp_path):
-    task = tagging(sentences(tmp_path / "d", train=[("a a a b", "X X Y Z")]), min_count=1)
-    assert task.baseline == pytest.approx(3 / 4 * -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)))
+def test_the_baseline_is_the_loss_of_what_the_word_alone_tells_on_other_rows(tmp_path):
+    rows = {"train": [("a a a b", "X X Y Z")], "test": [("a b c", "Y Z X"), ("a", "W")]}
+    task = tagging(sentences(tmp_path / "d", **rows), min_count=1)
+    often = {"W": 0.5 / 6, "X": 2.5 / 6, "Y": 1.5 / 6, "Z": 1.5 / 6}  # of four labels, one half more of each
+    chances = [(1 + often["Y"]) / 4, (1 + often["Z"]) / 2, often["X"], often["W"] / 4]
+    assert task.baseline == pytest.approx(-np.mean(np.log(chances)))
 
 
 def test_one_file_holds_rows_out(tmp_path):
@@ -121,6 +124,12 @@ def test_one_file_holds_rows_out(tmp_path):
 )
 def test_bad_rows_are_told_by_their_number(tmp_path, rows, says):
     assert says in complaint(tagging, data=sentences(tmp_path / "d", rows, rows))
+
+
+def test_brackets_without_end_are_a_token(tmp_path):
+    deep = "[" * 10**5
+    task = tagging(sentences(tmp_path / "d", [(f"{deep} a", "D N")], [("a", "N")], ending="csv"), min_count=1)
+    assert task.coding[0] == ("<unk>", deep, "a")
 
 
 def test_columns_lengths_and_arguments_that_will_not_do(tmp_path):

@@ -98,8 +98,8 @@ def spoken_digits(
 
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; with the row's number, what is no
-            recording, is empty or not finite, or a label that no row to train on has; an unknown speaker; numbers
-            out of range.
+            recording, is empty or not finite, a label that no row to train on has, or a speaker that is neither a whole
+            number nor a text; an unknown speaker; numbers out of range.
     """
     if not 1 <= shortest <= longest <= MOST_WORDS:
         raise UserError(f"shortest={shortest}, longest={longest}; expected 1 <= shortest <= longest <= {MOST_WORDS}")
@@ -110,7 +110,7 @@ def spoken_digits(
 
     def read(rows: Dataset) -> list[Recording]:
         frames = [log_mel(samples, rate, bands) for samples in recordings(rows, audio, "sampling_rate", rate, data)]
-        speakers = rows[:][speaker] if speaker in rows.column_names else [""] * len(rows)
+        speakers = [name for name, _ in label_names(rows, speaker, data)] if by_speaker else [""] * len(rows)
         return [Recording(*each) for each in zip(frames, label_names(rows, label, data), speakers)]
 
     by_speaker = {"speaker": speaker} if strings or held_out_speaker is not None else {}
@@ -120,9 +120,9 @@ def spoken_digits(
     train, test = train_and_test(splits, read, tested_on, test_share, data)
     if held_out_speaker is not None:
         both = train + test
-        train, test = ([r for r in both if (str(r.speaker) == held_out_speaker) == held] for held in (False, True))
+        train, test = ([r for r in both if (r.speaker == held_out_speaker) == held] for held in (False, True))
         if not train or not test:
-            known = ", ".join(sorted({str(each.speaker) for each in both}))
+            known = ", ".join(sorted({each.speaker for each in both}))
             raise UserError(f"held_out_speaker={held_out_speaker!r}; expected one of several speakers: {known}")
     names, words = numbered_labels([each.word for each in train], [each.word for each in test])
     steps = np.concatenate([each.frames for each in train])
@@ -211,7 +211,7 @@ def _by_speaker(rows: list[Recording]) -> list[np.ndarray]:
     found = {}
     for n, each in enumerate(rows):
         found.setdefault(each.speaker, []).append(n)
-    return [np.array(found[name]) for name in sorted(found, key=str)]
+    return [np.array(found[name]) for name in sorted(found)]
 
 
 def _joiner(
