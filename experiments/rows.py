@@ -67,6 +67,8 @@ def _fault(row: Row) -> str | None:
             return f"{name}={getattr(row, name)!r}; expected one of {', '.join(known)}"
     if row.measure in ("grade", "errors") and row.grade is None:
         return f"measure={row.measure!r} and no grade; expected which of the task's"
+    if row.data_set not in (None, *DATA_SETS):
+        return f"DATA/{row.data_set}; expected one of DATA_SETS in seqjax/papers/row.py, which says where it is from"
     return None
 
 

@@ -36,7 +36,8 @@ ROWS = (
 def here(tmp_path, monkeypatch):
     """A folder of data, of which one set is missing, and the registry of three small rows."""
     monkeypatch.setattr(rows, "registry", lambda: {"applications": Paper("Applications", ROWS)})
-    monkeypatch.setitem(DATA_SETS, "no.txt", "nowhere")
+    for name in ("moves", "t.txt", "no.txt"):
+        monkeypatch.setitem(DATA_SETS, name, "made here")
     monkeypatch.setattr(applications, "PAGE", tmp_path / "applications.md")
     (tmp_path / "data" / "moves").mkdir(parents=True)
     lines = [json.dumps({"x": [[n], [2 * n]], "label": n % 2}) + "\n" for n in range(6)]

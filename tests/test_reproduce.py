@@ -189,6 +189,7 @@ def test_bad_input_is_one_line(flag, says, capsys):
         ({"settings": {"learning_rate": 1e-3}}, "settings have 'learning_rate'; did you mean 'learning_rates'?"),
         ({"settings": {"learning_rates": 1e-3}, "cpu": {}}, "learning_rates=0.001; expected a tuple"),
         ({"cpu": {"online": True}}, "cpu cuts 'online', which its settings do not name"),
+        ({"task": "char_lm(data='DATA/mine')"}, "DATA/mine; expected one of DATA_SETS"),
     ],
 )
 def test_a_row_that_says_what_it_cannot_mean_is_told_before_it_is_trained(change, says):
