@@ -96,8 +96,8 @@ def tagging(
     names = vocabulary((tag for _, said in train for tag in said), first=())
     learned_names = tuple(names)
     # of every split, so that a network trained here answers whichever is tested on
-    others = [tag for split in splits for tag in labels(splits[split]) if split != "train" or len(splits) == 1]
-    names += [tag for tag in vocabulary(others, first=()) if tag not in names]
+    every = vocabulary((tag for rows in splits.values() for tag in labels(rows)), first=())
+    names += [tag for tag in every if tag not in names]
     tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
     train, test = (_numbers(sentences, tokens_of, names) for sentences in (train, test))
 
