@@ -74,3 +74,13 @@ def both_written(name, folder, ending="jsonl"):
 
 def task_of(name, folder, **arguments):
     return spec.build(Spec(name, {"data": str(folder)} | ARGUMENTS.get(name, {}) | arguments), [tasks, data], Task)
+
+
+def tone(hertz: float, seconds: float, rate: int = 8000) -> np.ndarray:
+    """Samples of one frequency, half as loud as there can be."""
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def whole(samples: np.ndarray) -> np.ndarray:
+    """Samples as the whole numbers of a wav file of two bytes each."""
+    return (samples * 2**15).astype(np.int16)

@@ -3,7 +3,6 @@
 import io
 import itertools
 import math
-import shutil
 
 import datasets
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.io import wavfile
+from small_data import tone, whole
 
 from seqjax import UserError
 from seqjax.data.labels import share_of_right
@@ -20,14 +20,6 @@ from seqjax.data.unaligned import best_path, edits, string_loss, strings_right, 
 from seqjax.types import Batch
 
 RATE = 8000
-
-
-def tone(hertz, seconds, rate=RATE):
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
-
-
-def whole(samples):
-    return (samples * 2**15).astype(np.int16)
 
 
 def digits(folder, **changed):
@@ -155,6 +147,16 @@ def test_strings_are_recordings_of_one_speaker_after_each_other(tmp_path):
     assert not np.array_equal(split.read(np.arange(9)).words, task.examples.test.read(np.arange(9)).words)
 
 
+def test_strings_are_held_against_the_words_as_they_are_drawn(tmp_path):
+    """Every speaker as often: of a, who says 'high' alone, and of b, who says it in two of ten recordings."""
+    changed = {"speaker": ["a"] * 6 + ["b"] * 10, "label": ["high"] * 8 + ["low"] * 8}
+    task = spoken_digits(digits(tmp_path / "d", **changed), strings=True, bands=8)
+    words = task.examples.train.read(np.arange(4000)).words
+    drawn = np.bincount(words[words > 0] - 1) / (words > 0).sum()
+    assert drawn == pytest.approx([0.4, 0.6], abs=0.02)
+    assert task.baseline == pytest.approx(-0.6 * math.log(0.6) - 0.4 * math.log(0.4))
+
+
 def test_strings_of_a_speaker_who_is_slower_than_all_others(tmp_path):
     """None of them is as short as what is usual for the others, and yet strings of them are found."""
     kinds = list(itertools.product("ab", ("high", "low")))
@@ -199,27 +201,6 @@ def test_the_best_path_and_the_errors_of_its_words():
     assert float(strings_right(outputs, shorter)) == pytest.approx(5 / 8)
     assert [edits(list(a), list(b)) for a, b in (("", "ab"), ("abc", "abc"), ("kitten", "sitting"))] == [2, 0, 3]
     assert word_error_rate([["a", "b"], ["c", "d"]], [["a"], ["c", "x"]]) == 0.5
-
-
-def test_a_folder_of_wav_files(tmp_path):
-    for split, hertz, name in (("train", 400, "low"), ("train", 2000, "high"), ("test", 400, "low")):
-        (tmp_path / split / name).mkdir(parents=True)
-        wavfile.write(tmp_path / split / name / "1.wav", 2 * RATE, whole(tone(hertz, 0.1, 2 * RATE)))
-    task = spoken_digits(str(tmp_path), bands=8)
-    batch = task.examples.batch(task.examples.test)
-    assert len(task.examples.train.words) == 2 and task.spell(batch, batch.targets, 0) == ["low"]
-    with pytest.raises(UserError, match="does not tell who speaks"):
-        spoken_digits(str(tmp_path), strings=True)
-    heard, typed = task.examples.batch(task.examples.test), task.parse([str(tmp_path / "test" / "low" / "1.wav")])
-    np.testing.assert_allclose(typed.inputs, heard.inputs, atol=1e-5)
-    shutil.copytree(tmp_path / "test", tmp_path / "alone" / "test")
-    with pytest.raises(UserError, match="has no wav files to train on, or outside of test"):
-        spoken_digits(str(tmp_path / "alone"))
-    (tmp_path / "test" / "low" / "1.wav").write_bytes(b"RIFF")
-    with pytest.raises(UserError, match=r"low/1.wav' cannot be read as a wav file"):
-        task.parse([str(tmp_path / "test" / "low" / "1.wav")])
-    with pytest.raises(UserError, match=r"row 0 of column 'audio' of split 'test' cannot be read as a wav file"):
-        spoken_digits(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
-"""Wav files: samples between -1 and 1, of whatever width they are kept in."""
+"""Wav files: samples between -1 and 1, of whatever width they are kept in; folders of them as words."""
 
+import shutil
 import wave
 
 import numpy as np
 import pytest
 from scipy.io import wavfile
+from small_data import tone, whole
 
+from seqjax import UserError
 from seqjax.data.sound import wav_files
+from seqjax.data.spoken_digits import spoken_digits
 
 RATE = 8000
 SHARES = np.array([-1, -0.5, -0.25, 0, 0.25, 0.5])
@@ -42,3 +46,24 @@ def test_channels_are_averaged(tmp_path):
     samples = np.array([[100, 300], [-400, 0], [7, -7]])
     (found,) = wav_files([kept(tmp_path / "a.wav", samples, 2)], RATE)
     np.testing.assert_array_equal(found * 2**15, [200, -200, 0])
+
+
+def test_a_folder_of_wav_files(tmp_path):
+    for split, hertz, name in (("train", 400, "low"), ("train", 2000, "high"), ("test", 400, "low")):
+        (tmp_path / split / name).mkdir(parents=True)
+        wavfile.write(tmp_path / split / name / "1.wav", 2 * RATE, whole(tone(hertz, 0.1, 2 * RATE)))
+    task = spoken_digits(str(tmp_path), bands=8)
+    batch = task.examples.batch(task.examples.test)
+    assert len(task.examples.train.words) == 2 and task.spell(batch, batch.targets, 0) == ["low"]
+    with pytest.raises(UserError, match="does not tell who speaks"):
+        spoken_digits(str(tmp_path), strings=True)
+    heard, typed = task.examples.batch(task.examples.test), task.parse([str(tmp_path / "test" / "low" / "1.wav")])
+    np.testing.assert_allclose(typed.inputs, heard.inputs, atol=1e-5)
+    shutil.copytree(tmp_path / "test", tmp_path / "alone" / "test")
+    with pytest.raises(UserError, match="has no wav files to train on, or outside of test"):
+        spoken_digits(str(tmp_path / "alone"))
+    (tmp_path / "test" / "low" / "1.wav").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"low/1.wav' cannot be read as a wav file"):
+        task.parse([str(tmp_path / "test" / "low" / "1.wav")])
+    with pytest.raises(UserError, match=r"row 0 of column 'audio' of split 'test' cannot be read as a wav file"):
+        spoken_digits(str(tmp_path))

@@ -41,7 +41,7 @@ def gesture(
 
     Args:
         data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv).
-        series: the column of sequences: lists over time of lists of numbers, of any lengths.
+        series: the column of sequences: lists over time of lists of numbers, of any lengths; in a csv as JSON.
         label: the column of labels, whole numbers or texts.
         velocity: whether differences stand beside the positions.
         tested_on: the split that evaluation reads.

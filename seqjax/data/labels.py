@@ -40,9 +40,9 @@ def numbered_labels(train: list[tuple[str, str]], test: list[tuple[str, str]]) -
     return names, [np.array([number[name] for name, _ in rows], np.int32) for rows in (train, test)]
 
 
-def entropy(labels: np.ndarray) -> float:
-    """Of the labels' own shares, in nats."""
-    share = np.bincount(labels) / len(labels)
+def entropy(labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Of the labels' own shares, in nats; of rows drawn with some weights, in the drawing."""
+    share = np.bincount(labels, weights) / (len(labels) if weights is None else weights.sum())
     return -sum(float(p * np.log(p)) for p in share if p)
 
 

@@ -36,9 +36,9 @@ def vector_lists(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
             raise UserError(f"{at} holds no table of numbers; {many}") from error
         sequence = sequence[:, None] if sequence.ndim == 1 else sequence
         if sequence.ndim != 2 or not sequence.size:
-            raise UserError(
-                f"{at} holds an array {list(sequence.shape)}; expected a list over time of lists of numbers"
-            )
+            held = value if sequence.ndim == 0 else f"an array {list(sequence.shape)}"
+            many = "expected a list over time of lists of numbers, in a csv as JSON: [[1.5, 2], [1, 0]]"
+            raise UserError(f"{at} holds {held}; {many}")
         if len(wrong := np.flatnonzero(~is_single(sequence).all(1))):
             raise UserError(f"{at} holds {sequence[wrong[0]]} at step {wrong[0]}; expected finite numbers throughout")
         if found and sequence.shape[1] != found[0].shape[1]:
