@@ -35,6 +35,7 @@ flags.DEFINE_integer("run", 0, "which run of the directory, in the order of its 
 flags.DEFINE_string(
     "out", None, "file to write, of the task's kind (.mid); numbered from the second on", flag_values=FLAGS
 )
+NARROWING = ("temperature", "top_k", "top_p")  # flags of how it is drawn
 
 
 def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -> None:
@@ -59,14 +60,18 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
         prompt = task.prompt(values.prompt)
     except UserError as error:
         raise UserError(f"--prompt={values.prompt!r}: {error}") from error
-    prompt = np.repeat(prompt, values.samples, 1)
+    prompt, drawn = np.repeat(prompt, values.samples, 1), []
 
     def narrow(logits: jax.Array) -> jax.Array:
+        drawn.append(logits)
         return narrowed(logits / values.temperature, values.top_k, values.top_p)
 
     draw = functools.partial(task.draw, narrow=narrow)
     write = jax.jit(lambda *given: continued(prepared.model, *given, values.steps or task.steps, draw))
     written = np.asarray(write(params, jax.random.key(values.seed), prompt))
+    given = [f"--{name}" for name in NARROWING if values[name].value != values[name].default]
+    if given and not drawn:
+        raise UserError(f"{', '.join(given)}: --task={spec!r} writes on what it says, by no chances; leave it out")
     for number in range(values.samples):
         one = written[:, number]
         if values.out:

@@ -33,7 +33,7 @@ from seqjax.training.record import write_json
 FLAGS = flags.FlagValues()
 grid.define_cells(FLAGS)
 grid.define_tasks(FLAGS, default_lengths="100")
-flags.DEFINE_string("length", None, "one length, as --lengths", flag_values=FLAGS)
+flags.DEFINE_integer("length", None, "one length, as --lengths", flag_values=FLAGS)
 DEFAULT = [name for name in QUANTITIES if name != "curse"]  # which takes n² P operations a step
 flags.DEFINE_list("quantities", DEFAULT, "what to measure beside adjoints; curse too", flag_values=FLAGS)
 command_line.define_config(FLAGS, ["seeds", "first_seed", "embedding", "probe_size"], seeds=3, probe_size=16)
@@ -50,7 +50,7 @@ def gradient_flow(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
     if values.length is not None:
         if values.lengths is not None:
             raise UserError(f"--length={values.length} beside --lengths; give one of them")
-        values.lengths = [values.length]
+        values.lengths = [str(values.length)]
     cells = grid.specs("--cells", values.cells)
     measure = functools.partial(write_flow, quantities=tuple(values.quantities))
     grid.run("gradient_flow", values, argv, cells, default_lengths=(100,), after=measure, steps=0)

@@ -68,6 +68,8 @@ def run(
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
     steps = [prepared.config.steps for prepared in programs.values()]
     launch = read_launch(values.launch) if "launch" in values and values.launch else None
+    if launch is not None and not all(steps):
+        raise UserError(f"--steps={min(steps)} with --launch; expected at least 1, as a job trains")
     with contextlib.ExitStack() as held:
 
         def begin() -> None:

@@ -31,6 +31,7 @@ from seqjax.training.prediction import graded
 from seqjax.training.record import environment, write_json
 from seqjax.types import Array, Batch, PyTree, Task
 
+MOST_STATES = 10_000  # of which each passage has its chance
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "task", None, "spec of a task of labels at every step, or of a text to go on with", flag_values=FLAGS
@@ -44,9 +45,9 @@ flags.DEFINE_string("record", None, "file to write the numbers to, as JSON", fla
 
 def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Learn, answer, print; keep the record where asked to."""
-    for name in ("states", "rounds"):
-        if getattr(values, name) < 1:
-            raise UserError(f"--{name}={getattr(values, name)}; expected at least 1")
+    for name, least, most in (("states", 1, MOST_STATES), ("rounds", 1, 2**32 - 1), ("seed", 0, 2**32 - 1)):
+        if not least <= values[name].value <= most:
+            raise UserError(f"--{name}={values[name].value}; expected {least} to {most}")
     if not 0 <= values.smoothing < float("inf"):
         raise UserError(f"--smoothing={values.smoothing}; expected at least 0")
     if values.task is None:

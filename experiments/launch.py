@@ -17,6 +17,7 @@ from seqjax import UserError, spec
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, processes, train
 from seqjax.training.record import is_finished, read_json, write_json
+from seqjax.training.signals import as_interrupts
 
 LOCAL = ("jobs", "setup")  # what local(...) takes
 A_YEAR = 365 * 24 * 60  # minutes; submitit would end a job of its own after two
@@ -123,15 +124,11 @@ def train_apart(
 ) -> dict[str, str]:
     """Train each program in its run directory as a job, if it is not finished; of those that died, why.
 
+    Every program has steps: without any it had no end that a job could tell.
+
     folder:      for scripts and logs of the jobs
     flag_values: --mesh and --peer_timeout
-
-    Raises:
-        UserError: a program has no steps, and so no end that a job could tell.
     """
-    for config, _ in programs.values():
-        if not config.steps:
-            raise UserError(f"--steps={config.steps} with --launch; expected at least 1, as a job trains")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     work = {
         name: (
@@ -156,6 +153,7 @@ def require_none_died(died: dict[str, str], count: int) -> None:
         raise UserError(f"{len(died)} of {count} jobs died; the same command again runs those alone")
 
 
+@as_interrupts()
 def run_jobs(
     launch: Launch,
     folder: Path,
@@ -165,8 +163,8 @@ def run_jobs(
 ) -> dict[str, str]:
     """Submit what is not finished, wait for all, and tell of each that died its name and why.
 
-    A job that was submitted before and is still there is waited for, not submitted again. An interruption
-    ends local jobs; those of Slurm go on.
+    A job that was submitted before and is still there is waited for, not submitted again. SIGINT and SIGTERM
+    end local jobs; those of Slurm go on.
 
     Args:
         launch: what --launch asks for.

@@ -29,7 +29,8 @@ WORDS = """\
 - **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation` and `reproduce` within about five seconds (a
   single step of all runs, an evaluation or a compilation that is under way may take longer), with a checkpoint, the
   report so far, exit status 75 (EX_TEMPFAIL) and the command that goes on. A second signal ends the process at once,
-  with 128 + its number.
+  with 128 + its number. With `--launch` either signal ends the jobs of this machine, which go on from their last
+  checkpoint; those of Slurm go on meanwhile.
 - **The lock** is the operating system's (flock on the file `lock`): it dies with its process. On a file system without
   such locks nothing is held.
 - **Disk full.** ENOSPC, a quota (EDQUOT) and a limit on file sizes (EFBIG) end a run with one line and status 2. What a

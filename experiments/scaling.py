@@ -30,7 +30,7 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line, scaling_page
-from experiments.speed import ROOT, machine
+from experiments.speed import ROOT, machine, require_place
 from experiments.timing import bytes_of
 from seqjax import UserError
 from seqjax.training import Config, prepare, processes
@@ -67,6 +67,8 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]
     if not numbers or min(numbers) < 1:
         raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, as in 1,2,4")
+    if values.record:
+        require_place(Path(values.record))
     record = {"what": values.what, "command": command_line.command("scaling", argv), "note": values.note}
     record |= {"environment": environment(), "machine": machine(), "repeats": values.repeats}
     record |= {"config": f"{values.cell} on {values.task}, batches of {values.batch_size}", "rows": []}
@@ -78,7 +80,6 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     for table in scaling_page.tables(record):
         print(table)
     if values.record:
-        Path(values.record).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(values.record), record)
 
 

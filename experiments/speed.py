@@ -77,7 +77,7 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         if values[name].value < 1:
             raise UserError(f"--{name}={values[name].value}; expected at least 1")
     if values.record:
-        _require_folder(Path(values.record).parent)
+        require_place(Path(values.record))
     if values.what in ("layers", "growth"):
         backend.a_device_each_core()  # for the way that splits the batch; the others run on the first
     measure = {"layers": layers, "growth": grown, "seeds": seeds, "layouts": layouts, "startup": started}[values.what]
@@ -163,12 +163,14 @@ def machine() -> dict[str, Any]:
     return {"processor": processor, "cores": backend.cores(), "load": round(os.getloadavg()[0], 2)}
 
 
-def _require_folder(folder: Path) -> None:
-    """Before anything is timed."""
+def require_place(record: Path) -> None:
+    """Raise UserError where a record could not be kept, before anything is timed for it."""
+    if record.is_dir():
+        raise UserError(f"--record={record} is a folder; expected a file")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        record.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--record in {folder} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"--record in {record.parent} cannot be written: {error.strerror or error}") from error
 
 
 def _config(values: flags.FlagValues, count: int) -> Config:

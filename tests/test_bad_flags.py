@@ -11,7 +11,7 @@ from seqjax.training import memory
     ("script", "flag", "says"),
     [
         (gradient_flow, "--quantities=lypunov", "--quantities has 'lypunov'; did you mean 'lyapunov'?"),
-        (gradient_flow, "--length=x", "--lengths=x; expected whole numbers"),
+        (gradient_flow, "--length=50,100", "flag --length=50,100: invalid literal for int()"),
         (ablation, "--gradients=k=0", "no path 'k'"),
         (ablation, "--changes=widht=3", "takes no argument 'widht'"),
         (gradient_flow, "--probe_size=1", "--probe_size=1; expected at least 2, or --quantities without noise"),

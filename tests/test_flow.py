@@ -3,11 +3,15 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from contract import noise, shaped
 
+from seqjax import Cell, cells, spec
 from seqjax.cells.rnn import rnn
-from seqjax.gradients.flow import flow
+from seqjax.gradients.flow import QUANTITIES, flow
+from seqjax.models import sequence_model
 from seqjax.types import Batch, Direction, Model
 
 D, H = 3, 2
@@ -53,3 +57,38 @@ def test_the_horizons_are_those_of_the_sensitivity(float64):
     wanted = np.log10(np.linalg.norm(params.w_x)) - np.arange(9) * np.log10(2)
     np.testing.assert_allclose(found["log10_by_lag"], wanted, rtol=1e-10)
     np.testing.assert_allclose([found["fall_e"], found["fall_100"]], [math.log2(math.e), math.log2(100)], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("form", "gate", "bias"),
+    [
+        ("lstm(hidden=2)", "forget_gate", math.log(9)),
+        ("gru(hidden=2)", "update_gate", math.log(9)),
+        ("mgu(hidden=2)", "forget_gate", -math.log(9)),
+        ("min_gru(hidden=2)", "update_gate", -math.log(9)),
+        ("mut1(hidden=2)", "update_gate", -math.log(9)),
+    ],
+)
+def test_what_a_gate_keeps_is_told_whichever_way_it_opens(form, gate, bias):
+    """With .9 of the state kept at every step, and .1 of it new, a cell forgets in 10 steps."""
+    cell = spec.build(form, [cells], Cell)
+    params = shaped(lambda key: cell.init(key, D), 0.0)
+    found = measured(cell, params._replace(b=params.b + bias), noise(1, 3, 2, D), None, "gates")
+    np.testing.assert_allclose(found[f"{gate}/horizon"], 10, rtol=1e-5)
+
+
+def test_an_output_narrower_than_the_carry_has_a_sensitivity():
+    step = lambda w, h, x: (0.5 * h + x @ w, h[..., :1] + x[..., :1])  # noqa: E731
+    cell = Cell(None, lambda w, shape: np.zeros((*shape, 5)), step)
+    found = measured(cell, np.ones((D, 5), np.float32), noise(1, 4, 2, D), None, "sensitivity")
+    wanted = [1, *(3**0.5 * 0.5**lag for lag in range(3))]
+    np.testing.assert_allclose(10 ** found["log10_by_lag"], wanted, rtol=1e-5)
+
+
+def test_a_cell_without_parameters_has_all_but_what_is_of_their_gradient():
+    cell = Cell(lambda key, size: (), lambda _, shape: jnp.zeros((*shape, D)), lambda _, h, x: (h / 2 + x, h))
+    model = sequence_model(cell, D, 1)
+    batch = Batch(np.ones((4, 2, D)), np.ones((4, 2, 1)), np.ones((4, 2)))
+    loss = lambda outputs, batch: jnp.mean((outputs - batch.targets) ** 2)  # noqa: E731
+    found = jax.eval_shape(lambda key: flow(model, model.init(key), batch, loss), jax.random.key(0))
+    assert set(found) == {*QUANTITIES} - {"lag", "truncation", "gates"}

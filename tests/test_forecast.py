@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from datasets import Dataset, Features, Value
+from small_runs import SMALL
 
 from experiments import predict, train
 from seqjax import UserError
@@ -14,6 +15,8 @@ from seqjax.cells.rnn import rnn
 from seqjax.data.forecast import forecast
 from seqjax.data.vectors import moments
 from seqjax.models import encoder_decoder
+from seqjax.spec import Spec
+from seqjax.training.building import build
 from seqjax.types import Pair
 
 SIZES = {"window": 3, "horizon": 2, "train_rows": 10, "validation_rows": 4, "test_rows": 5}
@@ -89,6 +92,16 @@ def test_a_decoder_of_vectors_reads_what_it_wrote(kind):
     silent[1:] = np.nan
     np.testing.assert_array_equal(both(params, silent)[0], whole)
     assert np.abs(np.diff(whole, axis=0)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"beam": 3}, "--beam=3 is of symbols, and --task="), ({"embedding": 0}, "embedding=0; expected at least 1")],
+)
+def test_what_a_decoder_of_vectors_would_not_heed_is_said(change, says, tmp_path):
+    task = str(Spec("forecast", {"data": rows_of(tmp_path, np.eye(20, 2)), "written": "row by row", **SIZES}))
+    with pytest.raises(UserError, match=says):
+        build(SMALL._replace(task=task, **change))
 
 
 def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatch):

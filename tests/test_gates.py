@@ -37,6 +37,22 @@ def test_statistics_of_known_values():
     np.testing.assert_allclose(found.log10_path, [0, np.log10(0.02 * 0.5) / 2], rtol=1e-6)
 
 
+@pytest.mark.parametrize("leak", [np.float32(0.0), np.array([-2.0, 0.0, 2.0], np.float32)])
+@pytest.mark.parametrize("lengths", [None, np.array([5, 1, 2])])
+def test_a_gate_that_no_sequence_changes_is_the_same_for_all(leak, lengths):
+    """The leak of a user's own cell, one number or one a unit, as many as there are sequences."""
+
+    def step(w, h, x):
+        keep = jax.nn.sigmoid(w)
+        h = keep * h + (1 - keep) * jnp.sum(x, -1, keepdims=True)
+        return h, h
+
+    way = Direction(Cell(None, lambda w, shape: jnp.zeros((*shape, 3)), step), leak, False)
+    (found,) = jax.jit(lambda xs: gates(way, xs, lengths))(np.ones((5, 3, 2), np.float32)).values()
+    np.testing.assert_allclose(found.unit_mean, np.atleast_1d(jax.nn.sigmoid(leak)), rtol=1e-6)
+    np.testing.assert_allclose(found.log10_path[:2], [0, np.mean(np.log10(jax.nn.sigmoid(leak)))], rtol=1e-5)
+
+
 def test_the_ends_of_the_histogram_and_steps_of_no_sequence():
     found = statistics(np.array([[[0.0, 1.0, 0.5, 0.49]], [[0.0] * 4]], np.float32), np.array([1]), bins=4)
     np.testing.assert_allclose(found.histogram, [0.25, 0.25, 0.25, 0.25])

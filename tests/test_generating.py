@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from small_data import both_written
 from small_runs import SMALL
 
 from experiments import generate
@@ -49,3 +50,16 @@ def test_what_is_written_is_drawn_from_the_likeliest(flags, kept, run, capsys):
     assert generate.main([directory, "--prompt=the", f"--steps={STEPS}", *flags]) == 0
     found = ranks(capsys.readouterr().out[:-1], read=3)
     assert len(found) == STEPS and set(found) == set(range(kept or symbols))
+
+
+def test_flags_of_chance_are_refused_where_there_is_none(tmp_path, capsys):
+    """Points are what the network says, and no draw."""
+    task, place = f"drawing(data={both_written('drawing', tmp_path / 'd')!r})", str(tmp_path / "run")
+    train(
+        prepare(SMALL._replace(task=task, learning_rates=(0.01,), seeds=1, steps=2), "map"),
+        tmp_path / "run",
+        command="",
+    )
+    assert generate.main([place, "--steps=2", "--seed=3"]) == 0
+    assert generate.main([place, "--steps=2", "--temperature=0.5", "--top_k=3"]) == 2
+    assert "--temperature, --top_k: --task=" in (err := capsys.readouterr().err) and "by no chances" in err

@@ -19,7 +19,9 @@ def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
     assert re.search(r"accuracy +1\.0000", out) and "4 states, 7 words" in out
     assert hidden_markov.main([]) == 2 and "--task is missing" in capsys.readouterr().err
     assert hidden_markov.main(["--task=adding"]) == 2 and "expected a task of words" in capsys.readouterr().err
-    assert hidden_markov.main(["--task=adding", "--states=0"]) == 2 and "--states=0" in capsys.readouterr().err
+    for flag in ("--states=0", "--states=1000000", "--seed=99999999999999999999"):
+        assert hidden_markov.main(["--task=adding", flag]) == 2
+        assert f"{flag}; expected" in capsys.readouterr().err
 
 
 def test_a_tagger_is_counted_on_the_rows_to_train_on(tmp_path):

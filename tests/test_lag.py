@@ -172,6 +172,8 @@ def test_nothing_in_the_padding_counts_and_few_at_a_time_are_the_same(float64, m
         ("lstm(hidden=2, coupled=True)", ["input_gate", "candidate", "output_gate"]),
         ("lstm(hidden=2, input_gate=False)", ["forget_gate", "candidate", "output_gate"]),
         ("lstm(hidden=2, full_gate_recurrence=True)", ["input_gate", "forget_gate", "candidate", "output_gate"]),
+        ("scaled(cell='lstm(hidden=2, coupled=True, output_gate=False)', c=0.5)", ["input_gate", "candidate"]),
+        *((f"lstm(hidden=2, block_size=2, {gate}=False)", []) for gate in ("forget_gate", "input_gate", "output_gate")),
         ("gru(hidden=2)", ["reset_gate", "update_gate", "candidate"]),
         ("linen(cell='OptimizedLSTMCell', hidden=2)", []),
     ],
@@ -187,7 +189,7 @@ def test_blocks_of_the_known_cells(form, blocks):
     found = jax.eval_shape(share, params, noise(1, 2, 2, 3), noise(2, 2, 2, 2))
     assert {name.removeprefix("b/") for name in found if name.startswith("b/")} == set(blocks)
     assert set(blocks) <= set(found)
-    assert bool(blocks) != ("hf.kernel" in found)
+    assert bool(blocks) != ("linen" in form or "block_size" in form) and ("hf.kernel" in found) == ("linen" in form)
 
 
 def test_blocks_can_be_named():

@@ -1,7 +1,9 @@
 """--launch: what it takes, and which jobs are submitted, waited for and named; jobs themselves are in tests/scale."""
 
 import json
+import os
 import re
+import signal
 
 import pytest
 from small_runs import SMALL
@@ -30,6 +32,13 @@ def test_a_wrong_launch_is_one_line_and_writes_nothing(launch, words, tmp_path, 
         read_launch(launch)
     assert benchmark.main([f"--launch={launch}", "--steps=1", "--lengths=3", f"--workdir={tmp_path / 'run'}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_jobs_without_steps_are_one_line_and_write_nothing(tmp_path, capsys):
+    """So that the same directory does for those with some."""
+    flags = ["--launch=local", "--cells=rnn(hidden=3)", "--lengths=3", f"--workdir={tmp_path / 'run'}"]
+    assert benchmark.main([*flags, "--steps=0"]) == 2
+    assert "--steps=0 with --launch; expected at least 1" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 class Jobs:
@@ -115,12 +124,21 @@ def test_what_the_cluster_still_has_is_waited_for(jobs):
     assert jobs.submitted == ["b"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("at_once", "cancelled"), [(1, ["id-a"]), (None, [])])
-def test_an_interruption_ends_the_jobs_of_this_machine_alone(at_once, cancelled, jobs):
+def test_an_interruption_ends_the_jobs_of_this_machine_alone(at_once, cancelled, number, jobs):
+    """Also where a shell has started it deaf to SIGINT."""
+
     def show(*_):
         if jobs.submitted:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
 
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs(Launch(lambda _: jobs, at_once), jobs.folder, {"a": ("a",)}, jobs.done.__contains__, show)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs(Launch(lambda _: jobs, at_once), jobs.folder, {"a": ("a",)}, jobs.done.__contains__, show)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
     assert jobs.cancelled == cancelled

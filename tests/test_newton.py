@@ -96,6 +96,17 @@ def test_any_number_of_steps(steps, float64):
     assert int(result.iterations) == 0 if steps < 2 else 0 < int(result.iterations) < 30
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_past_the_last_step_are_all_steps(reverse, float64):
+    """As `unroll` takes them."""
+    cell = rnn(H)
+    params, xs, start, _ = drawn(cell, 4)
+    beyond, exact = (
+        solve(cell, params, xs, start, lengths=np.array(each), reverse=reverse) for each in ([9, 4, 2], [4, 4, 2])
+    )
+    equal(beyond, exact)
+
+
 def test_dtypes_are_the_scans():
     """bfloat16 throughout; parameters in bfloat16 and a carry in float32; and the values."""
     cell = rnn(H)

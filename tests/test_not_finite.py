@@ -19,7 +19,7 @@ def trained(weight, x):
     sample = lambda key, size: Batch(jnp.full((1, size, 1), x), jnp.zeros((size, 1)), jnp.ones(size))  # noqa: E731
     task = Task(sample, loss, loss, lambda metrics: metrics["loss"] < 2, 1, 1, 0.0, "last")
     model = Model(lambda key: jnp.full(1, weight), lambda w, xs, lengths, **_: (w * xs[0], ()), None, None, None)
-    program = make_program(Config("", ""), task, task, model)
+    program = make_program(Config("", ""), task, task, model, select_task=task)
     return trained_and_measured(program, program.init(0, jnp.float32(0.1), jnp.array(True)), 3, program.data)
 
 
@@ -35,11 +35,12 @@ def test_a_run_ends_where_its_gradient_is_not_finite(weight, x):
 
 
 @AT_ZERO
-def test_a_run_that_has_diverged_is_not_solved_by_what_it_kept(weight, x):
+def test_a_run_that_has_diverged_is_neither_solved_nor_selected_by_what_it_kept(weight, x):
     run, metrics = trained(weight, x)
-    assert metrics["loss"] < 2 and int(run.solved_at) == NEVER
+    assert metrics["loss"] < 2 and int(run.solved_at) == NEVER and np.isinf(run.chosen["loss"])
 
 
 def test_a_run_with_a_finite_gradient_goes_on_and_is_solved():
     run, _ = trained(1.0, 1.0)
     assert (int(run.diverged_at), int(run.step), int(run.solved_at)) == (NEVER, 3, 3) and run.params[0] < 1
+    assert np.isfinite(run.chosen["loss"]) and run.chosen["params"] == run.params

@@ -8,7 +8,8 @@ import pytest
 from contract import CELL_CONTRACT
 
 from seqjax import Cell, Task, UserError, cells, spec, tasks
-from seqjax.training.building import build_task
+from seqjax.training import Config
+from seqjax.training.building import build, build_task
 
 JANET = '''
 """A forget gate and nothing else (van der Westhuizen & Lasenby 2018), as a user writes it."""
@@ -101,6 +102,30 @@ def first(readout: str = "last", wrong: str = "") -> Task:
     return Task(sample, loss, squared_error, solved, 1, 1, 1 / 12, readout, tokens=wrong == "tokens")
 '''
 
+LEAKY = '''
+"""A unit that leaks, with one thing wrong, whichever is asked for."""
+
+import jax
+import jax.numpy as jnp
+
+from seqjax import Cell
+
+
+def leaky(wrong: str = "") -> Cell:
+    """Makes the cell."""
+
+    def step(w, h, x):
+        new = 0.9 * h[0] + 0.1 * jnp.tanh(x @ w)
+        after = {"wider": [jnp.tile(new, 2)], "tuple": (new,)}.get(wrong, [new, *(n + 1 for n in h[1:])])
+        return after if wrong == "alone" else (after, (new, new) if wrong == "twice" else new)
+
+    def begin(w, shape):
+        counter = [jnp.zeros(shape, int)] if wrong == "counts" else []
+        return [jnp.zeros((4,) if wrong == "one" else (*shape, 4)), *counter]
+
+    return Cell(lambda key, size: jax.random.normal(key, (size, 4)), begin, step)
+'''
+
 
 @pytest.fixture
 def my_package(tmp_path, monkeypatch):
@@ -110,9 +135,10 @@ def my_package(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "my_cell.py").write_text(textwrap.dedent(JANET))
     (package / "my_task.py").write_text(FIRST)
+    (package / "my_leaky.py").write_text(LEAKY)
     monkeypatch.syspath_prepend(tmp_path)
     yield "my_package.my_cell"
-    for name in ("my_package", "my_package.my_cell", "my_package.my_task"):
+    for name in ("my_package", "my_package.my_cell", "my_package.my_task", "my_package.my_leaky"):
         sys.modules.pop(name, None)
 
 
@@ -141,6 +167,25 @@ def test_a_users_own_mistakes(my_package, call, says):
     assert says in str(caught.value) and "\n" not in str(caught.value)
     loud = sys.modules["my_package.my_cell"].LOUD if "my_package.my_cell" in sys.modules else []
     assert not loud
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("one", "the carry's component [0] is of shape [4]; expected [13]"),
+        ("wider", "the step makes the carry's component [0] [13, 8] of [13, 4]; expected the same"),
+        ("tuple", "the step gives a carry of the form PyTreeDef((*,)); expected PyTreeDef([*]), as it was given"),
+        ("alone", "the step gives PyTreeDef([*]); expected two, (carry, y)"),
+        ("twice", "the step's output is PyTreeDef((*, *)); expected one array, [13] and its width"),
+        ("counts", "the carry's component [1] is of int32; gradients need floating point"),
+    ],
+)
+def test_a_cell_of_a_users_own_is_looked_through_before_it_is_trained(my_package, wrong, says):
+    config = Config(f"{my_package.replace('my_cell', 'my_leaky')}.leaky()", "adding(length=5)")
+    build(config)
+    with pytest.raises(UserError) as caught:
+        build(config._replace(cell=config.cell.replace("()", f"(wrong={wrong!r})")))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,13 @@ def test_each_part_is_what_its_own_function_gives(float64):
         assert found.exponent[f"layer_0/{way}"] < 0
 
 
+def test_blocks_that_are_not_square_have_no_radius():
+    """Two gates of two columns each and a candidate of four make up for two squares, and are none."""
+    task, model, params, batch = begin("lstm(hidden=4, forget_gate=False, block_size=2)")
+    found = jax.eval_shape(lambda params: probe(model, params, batch, task.loss), params)
+    assert params["layer_0"][0].w_h.shape == (4, 8) and not found.spectral_radius and found.gates
+
+
 def test_a_single_vector_is_the_first_of_a_decomposition(float64):
     """Of a linear cell with one direction far ahead, the exponent is the logarithm of its factor."""
     step = lambda w, h, x: (h * w, h)  # noqa: E731

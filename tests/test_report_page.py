@@ -72,6 +72,23 @@ def test_gradient_norms_without_training_have_gradient_columns_alone(tmp_path):
     assert one.runs[0].status == "untrained"
 
 
+def test_learning_rates_at_which_nothing_was_trained_are_not_compared(tmp_path):
+    runs = [run(0, rate, ends=(-5.0,)) for rate in (0.001, 0.1)]
+    directory = write_run(tmp_path / "r", runs, trained=False)
+    text = report.write_report(directory).read_text()
+    assert [path.name for path in directory.glob("figures/*")] == ["gradient_norms.png"]
+    assert "Every learning rate" not in text and "Best learning rate" not in text
+
+
+def test_dollars_in_a_spec_are_signs_in_every_figure(tmp_path):
+    """Of a folder called so; as a formula they would end the report."""
+    runs = [run(0, rate, ends=(-9.0, -5.0, -1.0)) for rate in (0.001, 0.1)]
+    directory = write_run(tmp_path / "r", runs, "my.cell(a='$a_{$')", "char_lm(data='/data/$HOME^^/x$')")
+    report.write_report(directory)
+    drawn = sorted(path.stem for path in directory.glob("figures/*"))
+    assert drawn == ["gradient_heat_map", "gradient_norms", "learning_curves", "learning_rates"]
+
+
 def test_several_learning_rates_and_divergence_are_drawn(tmp_path):
     runs = [
         run(0, 0.001, "unsolved"),

@@ -50,6 +50,7 @@ def test_sums_on_paper():
         ("--numbers=", "--numbers=; expected whole numbers from 1"),
         ("--numbers=2,0", "--numbers=2,0; expected whole numbers from 1"),
         ("--repeats=0", "expected at least 1"),
+        ("--record=/proc/self/x/y.json", "--record in /proc/self/x cannot be written"),
     ],
 )
 def test_bad_input_is_one_line(flag, says, capsys):

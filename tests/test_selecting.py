@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,14 +12,18 @@ from small_runs import SMALL, lines, stopped_and_gone_on_with
 
 from experiments import train as script
 from seqjax import UserError
-from seqjax.report import load
+from seqjax.papers.row import Row
+from seqjax.report import curves, load
 from seqjax.report.curves import learning_curves, learning_rates
+from seqjax.report.medians import measured
 from seqjax.report.page import _runs
-from seqjax.report.tables import best_rate
+from seqjax.report.tables import best_rate, table
 from seqjax.report.text import markdown_table
 from seqjax.training import prepare, train
 from seqjax.training.building import build_select_task, build_task
 from seqjax.training.prediction import restore
+from seqjax.training.state import NEVER
+from seqjax.training.telling import _selected
 
 SPLITS = {"train": 60, "test": 72, "validation": 48}  # each its own note: to learn one harms the others
 
@@ -107,6 +112,63 @@ def test_a_run_ends_by_the_split_and_not_by_what_is_measured(ends, tmp_path):
     assert (run["status"], run["steps"] < 40) == (("solved", True) if ends else ("unsolved", False))
     told = json.loads((tmp_path / "run" / "config.json").read_text())["task"]["criterion"]
     assert told == "98% of the images right, on the validation split"
+
+
+@pytest.fixture(scope="module")
+def diverged(folder, tmp_path_factory):
+    """At one rate after some evaluations, by a rate that grows; at the other before the first."""
+    place = tmp_path_factory.mktemp("runs") / "run"
+    schedule = "exponential_decay(transition_steps=11, decay_rate=3e38, end_value=3e38, staircase=True)"
+    config = SMALL._replace(task=f"piano_rolls(data={str(folder)!r})", select_on="validation", steps=20)
+    train(prepare(config._replace(learning_rates=(0.3, 1e38), schedule=schedule)), place, command="here")
+    return json.loads((place / "result.json").read_text())["runs"], load(place)[0]
+
+
+def test_what_was_selected_before_a_run_diverged_is_its_number(diverged):
+    ends, record = diverged
+    assert [end["status"] for end in ends] == ["diverged"] * 4
+    for number, end in enumerate(ends[:2]):
+        told = {line["step"]: line for line in lines(record.directory / "metrics.jsonl") if line["run"] == number}
+        before = {step: line["selection_loss"] or np.inf for step, line in told.items() if step < end["diverged_at"]}
+        assert len(before) > 1 and end["selected_at"] == min(before, key=before.get)
+        assert end["loss"] == told[end["selected_at"]]["loss"]
+        prepared, params = restore(record.directory, number)
+        select_task = build_select_task(prepared.config, prepared.eval_task)
+        batch = select_task.examples.batch(select_task.examples.test)
+        outputs, _ = prepared.model.apply(params, batch.inputs, batch.lengths)
+        np.testing.assert_allclose(select_task.loss(outputs, batch), end["selection_loss"], rtol=1e-5)
+    assert [(end["selected_at"], end["selection_loss"]) for end in ends[2:]] == [(None, None)] * 2
+    evaluated = [{"step": step, "selection_loss": loss} for step, loss in ((2, None), (4, 3.0), (6, 3.0), (8, 1.0))]
+    assert [_selected(evaluated, at)["step"] for at in (NEVER, 9, 8, 6)] == [8, 8, 4, 4]
+    assert _selected(evaluated, 3) is None
+
+
+def test_its_number_is_in_tables_medians_and_figures(diverged, monkeypatch):
+    ends, record = diverged
+    losses = [end["loss"] for end in ends[:2]]
+    slow, fast = table([record], every_rate=True)
+    assert (slow.best, slow.diverged, slow.loss.low, slow.loss.high) == (True, 2, min(losses), max(losses))
+    assert (fast.best, fast.diverged, fast.loss, fast.score) == (False, 2, None, None)
+    assert "a diverged seed has what was selected before it diverged" in markdown_table([record])
+    row = Row("r", "c", "t", "loss", 1.0, "L", SMALL._asdict())
+    assert [measured(row, half, 1).value for half in (ends[:2], ends[2:])] == [np.mean(losses), None]
+    drawn = []
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.append(figure) or b"")
+    learning_rates([record])
+    (bar,) = drawn[0].axes[0].containers
+    np.testing.assert_allclose(bar[0].get_xydata(), [[0.3, np.mean(losses)]])
+
+
+def test_a_run_that_is_not_finished_is_told_by_the_split_too(trained, tmp_path):
+    shutil.copytree(trained[0][2].directory, tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    (record,) = load(tmp_path / "run")
+    for run, end in zip(record.runs, trained[0][0]["runs"]):
+        assert run.status == "unfinished" and run.steps == 20
+        assert {
+            name: getattr(run, name) for name in ("loss", "score", "selection_loss", "selected_at")
+        }.items() <= end.items()
+    assert "selected loss" in markdown_table([record])
 
 
 def test_the_page_says_what_was_selected(trained):

@@ -9,6 +9,7 @@ from seqjax.papers.row import Paper, Row
 from seqjax.report import ratios
 from seqjax.report.medians import Measured, coverage, measured
 from seqjax.report.verdicts import changed, interval, judged, verdict
+from seqjax.spec import parse
 from seqjax.training import Config
 
 
@@ -144,6 +145,14 @@ def test_a_result_of_other_settings_than_the_rows_gives_no_verdict(settings, oth
     words = f"unclear: the row has another {', '.join(other)} now" if other else "reproduced" + cut
     assert judged(wanted, "cpu", found) == (Measured(1.0, 1.0, 1.0), words)
     assert (changed(wanted, "full", config | {"steps": 5000}) == []) == (set(other) <= {"steps"})
+
+
+@pytest.mark.parametrize("place", ["/data/mnist", "/Bob's disk/ü", 'a "b"', 'Bob\'s "c"', "back\\slash"])
+def test_a_data_set_may_be_in_any_folder(place):
+    wanted = row()._replace(task="pixel_images(order='row', data='DATA/mnist')")
+    config = Config(wanted.cell, wanted.task_on(place))._asdict()
+    assert parse(config["task"]) == ("pixel_images", {"order": "row", "data": place})
+    assert changed(wanted, "full", config) == []
 
 
 def test_what_neither_the_row_nor_an_older_record_names_has_its_default():

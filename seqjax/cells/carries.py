@@ -1,4 +1,4 @@
-"""What a carry must be for a gradient to go through it."""
+"""What a carry must be, for steps to follow each other and for a gradient to go through it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,23 @@ def require_batch(carry: PyTree, batch_shape: tuple[int, ...]) -> None:
         if jnp.shape(leaf)[: len(batch_shape)] != batch_shape:
             axes = f"{list(batch_shape)}, the axes of xs between the first and the last, and any after them"
             raise UserError(f"{_name(path)} is of shape {list(jnp.shape(leaf))}; expected {axes}")
+
+
+def require_step(carry: PyTree, given: Any, batch_shape: tuple[int, ...]) -> None:
+    """Raises UserError where what a step made of a carry, as shapes, is not a carry of the same form and an output."""
+    if not (isinstance(given, tuple) and len(given) == 2):
+        raise UserError(f"the step gives {jax.tree.structure(given)}; expected two, (carry, y)")
+    after, y = given
+    if jax.tree.structure(after) != jax.tree.structure(carry):
+        forms = f"{jax.tree.structure(after)}; expected {jax.tree.structure(carry)}, as it was given"
+        raise UserError(f"the step gives a carry of the form {forms}")
+    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(carry), jax.tree.leaves(after)):
+        if new.shape != old.shape:
+            shapes = f"{list(new.shape)} of {list(old.shape)}; expected the same"
+            raise UserError(f"the step makes {_name(path)} {shapes}")
+    if getattr(y, "shape", ())[:-1] != batch_shape or y.ndim != len(batch_shape) + 1:
+        told = list(y.shape) if hasattr(y, "shape") else jax.tree.structure(y)
+        raise UserError(f"the step's output is {told}; expected one array, {list(batch_shape)} and its width")
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -48,8 +48,8 @@ def slstm_step(forget_gate: ForgetGate, params: SLSTMParams, carry: SLSTMCarry, 
     (Beck et al. 2024, "xLSTM: extended long short-term memory", section 2.2. Without m the gates are
     exp(a_i) and exp(l_t), and h_t the same. The state begins at zero, m_0 too, so that all is smooth; where
     the first exp(a_i - m_t) underflow, n_t = 0 and h_t is 0 until one does not. A normalizer below zero,
-    where only a nudge can bring it, counts as zero. The paper's block has a convolution before the cell
-    and a group norm after it; neither is here.)
+    where only a nudge or what a decoder begins with can bring it, counts as zero. The paper's block has a
+    convolution before the cell and a group norm after it; neither is here.)
     """
     h, c, n, m = carry
     heads, width = params.w_h.shape[:2]

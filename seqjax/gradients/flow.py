@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.mgu import MGUParams
+from seqjax.cells.min_gru import MinGRUParams
+from seqjax.cells.mut1 import MUT1Params
 from seqjax.gradients.adjoints import model_adjoints
 from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
@@ -23,6 +26,7 @@ from seqjax.unroll import recording, unroll
 
 QUANTITIES = ("spectrum", "lyapunov", "lag", "sensitivity", "gates", "noise", "truncation", "curse")
 SEQUENCES = 4  # read for the spectrum and the sensitivity, which cost many passes
+FILLING = MGUParams, MinGRUParams, MUT1Params  # cells whose gate, where it is open, lets the new in
 
 
 def flow(
@@ -33,7 +37,7 @@ def flow(
     quantities: Sequence[str] = QUANTITIES,
     leading: int = 6,
 ) -> dict[str, dict[str, Array]]:
-    """The quantities of the first layer's (forward) cell, each a name -> array.
+    """The quantities of the first layer's (forward) cell, each a name -> array; no lag, truncation without parameters.
 
     spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences, of ∂s_T/∂s_{T-lag};
                  'effective_rank' [L], of those k alone
@@ -41,7 +45,8 @@ def flow(
     lag:         parameter block -> [T], log10 of ‖contribution to ∂L/∂W‖ by lag, mean over sequences
     sensitivity: 'log10_by_lag' [T] of ‖∂y_T/∂x_{T-lag}‖; 'fall_e' and 'fall_100', the memory horizons
     gates:       gate -> [T], its mean over units and sequences; with '/closed' and '/open' the shares
-                 below .1 and above .9, and '/horizon' the median over units of 1/(1 - its mean)
+                 below .1 and above .9, and '/horizon' the median over units of 1/(1 - its mean), or of
+                 1/(its mean) of cells whose gate, where it is open, lets the new in (mgu, min_gru, mut1)
     noise:       'log10_mean' and 'log10_noise' [T] of the carry's adjoints, 'ratio' [T] of their squares
     truncation:  'windows' [K]; 'cosine' and 'log10_ratio' [K] of the truncated gradient to the full one
     curse:       component -> [T], log10 of its mean square; 'component/parameter' -> [T], that of its
@@ -54,12 +59,14 @@ def flow(
     """
     way = model.layers(params)[0][0]
     xs, lengths = model.encode(params, batch.inputs), batch.lengths
-    _, (carries, _) = unroll(recording(way.cell), way.params, xs, lengths=lengths)
+    _, (carries, ys) = unroll(recording(way.cell), way.params, xs, lengths=lengths)
     count = min(SEQUENCES, xs.shape[1])
     few = lambda tree, axis: jax.tree.map(lambda leaf: jax.lax.slice_in_dim(leaf, 0, count, axis=axis), tree)  # noqa: E731
     few_lengths = None if lengths is None else lengths[:SEQUENCES]
     k = min(leading, flat_size(way.cell, way.params))
     found: dict[str, dict[str, Array]] = {}
+    if not jax.tree.leaves(way.params):
+        quantities = [each for each in quantities if each not in ("lag", "truncation")]
     if "spectrum" in quantities:
         steps = xs.shape[0]
         lags = sorted({*(4**n for n in range(steps.bit_length()) if 4**n < steps), steps})
@@ -84,10 +91,11 @@ def flow(
         found["gates"] = {}
         for name, gate in measured.items():
             curves = {name: gate.time_mean, f"{name}/closed": gate.time_below, f"{name}/open": gate.time_above}
-            found["gates"] |= curves | {f"{name}/horizon": jnp.median(1 / (1 - gate.unit_mean))}
+            lost = gate.unit_mean if isinstance(way.params, FILLING) else 1 - gate.unit_mean
+            found["gates"] |= curves | {f"{name}/horizon": jnp.median(1 / lost)}
     if "sensitivity" in quantities:
-        probes = min(8, unroll_width(carries))
-        log10 = input_sensitivity(way, few(xs, 1), few_lengths, probes=probes, key=jax.random.key(0))
+        probes, key = min(8, ys.shape[-1]), jax.random.key(0)
+        log10 = input_sensitivity(way, few(xs, 1), few_lengths, probes=probes, key=key)
         curve = mean_log10(by_lag(log10, few_lengths), few_lengths)
         horizon = horizons(curve, exponent=exponent)
         found["sensitivity"] = {"log10_by_lag": curve, "fall_e": horizon.fall_e, "fall_100": horizon.fall_100}
@@ -104,8 +112,3 @@ def flow(
         grown = sensitivities(way, few(carries, 1), few(xs, 1), few_lengths, leaves=small)
         found["curse"] = grown.states | grown.parameters
     return found
-
-
-def unroll_width(carries: PyTree) -> int:
-    """H, the width of the carry's first component."""
-    return jax.tree.leaves(carries)[0].shape[-1]

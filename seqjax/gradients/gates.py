@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from seqjax.cells.taps import observed
@@ -21,7 +22,7 @@ class GateStatistics(NamedTuple):
     mean:        mean of its values
     below:       share of its values below .1, saturated closed
     above:       share above .9, saturated open
-    slope:       mean of σ'(a) = g (1 - g), by which it scales a gradient that goes through its own sum
+    slope:       mean of g (1 - g), by which it scales a gradient that goes through its own sum a if g = σ(a)
     unit_mean:   [H] each unit's mean over time; so unit_below, unit_above
     time_mean:   [T] each step's mean over units; so time_below, time_above, time_slope; NaN at a
                  step that no sequence has
@@ -83,7 +84,9 @@ def gate_values(
     Raises:
         UserError: a name that the cell does not tap.
     """
-    _, (seen, _) = unroll(observed(way.cell), way.params, xs, carry, lengths=lengths, reverse=way.reverse)
+    cell = observed(way.cell)
+    each = cell._replace(step=jax.vmap(cell.step, (None, 0, 0)))  # so that a gate that is the same for all has B values
+    _, (seen, _) = unroll(each, way.params, xs, carry, lengths=lengths, reverse=way.reverse)
     for name in names or ():
         if name not in seen:
             raise UserError(f"the cell has no tap {name!r}; expected of {', '.join(seen) or 'none: it has no taps'}")

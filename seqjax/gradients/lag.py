@@ -9,20 +9,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.gru import GRUParams
-from seqjax.cells.lstm import LSTMParams
-from seqjax.cells.taps import tap_names
 from seqjax.gradients.adjoints import backward, record, through
+from seqjax.gradients.blocks import gate_blocks
 from seqjax.gradients.norms import LN10, components, log_mean
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
 from seqjax.gradients.states import ends_of
 from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
 from seqjax.unroll.scan import keep_where
 
-COLUMNS = {
-    LSTMParams: ("input_gate", "forget_gate", "candidate", "output_gate"),
-    GRUParams: ("reset_gate", "update_gate", "candidate"),
-}
 HELD = 2**24  # numbers of the weights' gradients, one gradient a sequence, that are held at a time
 
 Part = tuple[str, str | None]  # a parameter leaf, and a block of its columns or None for all
@@ -70,12 +64,12 @@ def step_gradients(
         lengths: [B] steps that exist.
         blocks: names of the blocks of columns, as many equal ones, into which the leaves with the
             widest last axis are cut; None for what is known of `lstm` and `gru`, whose gates are
-            named as their taps, and one block for any other cell.
+            named as their taps, and one block for any other cell, and where cells share their gates.
 
     Raises:
         UserError: a width that the blocks do not divide, or a block named like a leaf.
     """
-    blocks = _known_blocks(way, xs.shape[-1]) if blocks is None else tuple(blocks)
+    blocks = gate_blocks(way.cell) if blocks is None else tuple(blocks)
     cut = _cutter(way.params, blocks)
     steps = jnp.arange(xs.shape[0])[:, None]
     deltas, _ = backward(way, carries, xs, ys_bar, lengths)
@@ -224,19 +218,6 @@ def _cutter(params: PyTree, blocks: tuple[str, ...]) -> Callable[[PyTree], dict[
 
 def _widest(params: PyTree) -> int:
     return max((leaf.shape[-1] for leaf in jax.tree.leaves(params) if leaf.ndim), default=0)
-
-
-def _known_blocks(way: Direction, input_size: int) -> tuple[str, ...]:
-    """The blocks of an LSTM or GRU, in order; of those in COLUMNS, the ones whose tap the cell has."""
-    order = COLUMNS.get(type(way.params), ())
-    if not order:
-        return ()
-    count = _widest(way.params) // way.params.w_h.shape[0]
-    taps = tap_names(way.cell, input_size)
-    there = [name for name in order if name in taps]
-    if len(there) > count:  # coupled gates: 1 - i has a tap and no columns
-        there.remove("forget_gate")
-    return tuple(there) if len(there) == count > 1 else ()
 
 
 def _groups(parts: list[Part]) -> tuple[list[str], Array]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from seqjax.gradients.adjoints import record
+from seqjax.gradients.blocks import lstm_form
 from seqjax.gradients.gates import gates
 from seqjax.gradients.lyapunov import lyapunov
 from seqjax.gradients.norms import GradientNorms, components, gradient_norms, way_name
@@ -19,7 +20,8 @@ class Probe(NamedTuple):
 
     norms:           the gradient norms over time
     gates:           'layer_0/forget_gate' -> [3]: mean over units, steps and sequences; shares below .1, above .9
-    spectral_radius: 'layer_0/w_h' -> [m] of each square block of a recurrent matrix [H, m·H] named w_h
+    spectral_radius: 'layer_0/w_h' -> [m] of each square block of a recurrent matrix [H, m·H] named w_h; none of an
+                     LSTM whose cells share their gates, where the blocks are not square
     exponent:        'layer_0' -> scalar, the maximal Lyapunov exponent in nats a step
     """
 
@@ -41,7 +43,9 @@ def probe(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> Probe:
             place = way_name(depth, number, len(layer))
             for name, gate in gates(way, xs, lengths).items():
                 opened[f"{place}/{name}"] = jnp.stack([gate.mean, gate.below, gate.above])
-            for name, leaf in components(way.params).items():
+            form = lstm_form(way.cell)
+            matrices = components(way.params) if form is None or form.block_size == 1 else {}
+            for name, leaf in matrices.items():
                 if name.split(".")[-1] == "w_h" and leaf.ndim == 2 and leaf.shape[1] % leaf.shape[0] == 0:
                     radii[f"{place}/{name}"] = spectral_radius(leaf, "squaring")
             exponents[place] = lyapunov(way, carries, xs, lengths, k=1).maximal

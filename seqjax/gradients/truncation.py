@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
 from seqjax.spec import Spec
@@ -50,7 +51,8 @@ def truncation_bias(
         UserError: no window, and as `truncated`.
     """
 
-    if not len(windows):
+    windows = np.asarray(windows).tolist()
+    if not windows:
         raise UserError("windows is empty; expected at least one")
 
     def gradient(strategy: str) -> PyTree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from seqjax.models.around import Around
 from seqjax.models.attention import Kind, attention
 from seqjax.models.decoding import beam, greedy, without
-from seqjax.models.stack import Stack, drop, ends, init_stack, run_stack, stack_of
+from seqjax.models.stack import Stack, drop, ends, first_step, init_stack, run_stack, stack_of
 from seqjax.types import Array, Cell, Model, Pair, PyTree, UserError
 from seqjax.unroll import find_strategy
 
@@ -94,14 +95,14 @@ def encoder_decoder(
     ways = 2 if bidirectional else 1
 
     one, wider = (
-        jax.eval_shape(lambda key, size=size: _first_step(cell, cell.init(key, size), size), jax.random.key(0))
+        first_step(cell, jax.eval_shape(lambda key, size=size: cell.init(key, size), jax.random.key(0)), size)
         for size in (1, 2)
     )
     width = one[1].shape[-1]
     if wider[1].shape[-1] != width:
         raise UserError("a cell whose output is wider where it reads more, as skip, has no place in a network that "
                         "writes; expected a cell of one width")  # fmt: skip
-    sizes = tuple(leaf.size for leaf in jax.tree.leaves(one[0]))
+    sizes = tuple(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(one[0]))
     kind = attention(attention_kind, width)
     around = Around(input_size, output_size, embedding, layers * sizes, width, kind, vectors)
 
@@ -244,7 +245,3 @@ def encoder_decoder(
         return follow(params, encoded(params, inputs.source, lengths)[0], lengths, inputs.said, None, None)[1]
 
     return EncoderDecoder(Model(init, apply, encode, stack, read, None if vectors else decode, weights), start, step)
-
-
-def _first_step(cell: Cell, params: PyTree, size: int) -> tuple[PyTree, Array]:
-    return cell.step(params, cell.initial_carry(params, (1,)), jnp.zeros((1, size)))

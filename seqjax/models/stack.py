@@ -6,16 +6,29 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqjax.types import Array, Cell, Direction, PyTree
+from seqjax.cells.carries import require_batch, require_step
+from seqjax.types import Array, Cell, Direction, PyTree, UserError
 from seqjax.unroll import unroll
 
 Stack = tuple[tuple[Direction, ...], ...]
+SIZE = 13  # sequences, a number that is hardly another axis's
 
 
-def output_width(cell: Cell, params: PyTree, width_in: int) -> int:
-    """H of a cell that reads vectors of that width."""
-    x = jnp.zeros((1, width_in))
-    return jax.eval_shape(lambda: cell.step(params, cell.initial_carry(params, (1,)), x)[1]).shape[-1]
+def first_step(cell: Cell, params: PyTree, width_in: int) -> tuple[PyTree, Array]:
+    """The shapes of what a cell's step gives that reads SIZE vectors of that width: carry, y.
+
+    Raises:
+        UserError: a carry or a step that is not what `Cell` says of it, as may be of a user's own.
+    """
+    batch, x = (SIZE,), jax.ShapeDtypeStruct((SIZE, width_in), jnp.result_type(float))
+    carry = jax.eval_shape(lambda params: cell.initial_carry(params, batch), params)
+    try:
+        require_batch(carry, batch)
+        found = jax.eval_shape(cell.step, params, carry, x)
+        require_step(carry, found, batch)
+    except UserError as error:
+        raise UserError(f"of a batch of {SIZE} sequences {error}") from error
+    return found
 
 
 def init_stack(keys: list[Array], cell: Cell, width_in: int, ways: int) -> tuple[dict[str, PyTree], int]:
@@ -23,7 +36,7 @@ def init_stack(keys: list[Array], cell: Cell, width_in: int, ways: int) -> tuple
     size, params = width_in, {}
     for layer in range(len(keys) // ways):
         made = tuple(cell.init(keys[layer * ways + way], size) for way in range(ways))
-        params[f"layer_{layer}"], size = made, ways * output_width(cell, made[0], size)
+        params[f"layer_{layer}"], size = made, ways * first_step(cell, made[0], size)[1].shape[-1]
     return params, size
 
 

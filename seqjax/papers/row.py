@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from seqjax.spec import Spec
+from seqjax.spec import Spec, parse
 
 # What a row measures, and its words in a table.
 MEASURES = {
@@ -110,7 +110,11 @@ class Row(NamedTuple):
 
     def task_on(self, place: str | None) -> str:
         """The task's spec, its data set being at a place."""
-        return self.task.replace(f"DATA/{self.data_set}", str(place))
+        if self.data_set is None:
+            return self.task
+        name, arguments = parse(self.task)
+        there = {key: place if value == f"DATA/{self.data_set}" else value for key, value in arguments.items()}
+        return str(Spec(name, there))
 
 
 def cut_off(cell: str, *paths: str) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqjax.report.figures import PALETTE, Figure, canvas, panels, png
+from seqjax.report.figures import PALETTE, PLAIN, Figure, canvas, panels, png
 
 MOST_CLASSES = 40
 MOST_VARIABLES = 4
-PLAIN = {"parse_math": False}  # of what the data say: a "$" is a sign, and no formula
 
 
 def confusion(truth: Sequence[str], said: Sequence[str]) -> Figure | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqjax.report.figures import Figure, by_task, canvas, cell_styles, head, legend_above, line, panels, png
 from seqjax.report.records import Record, Run
-from seqjax.report.tables import at_rate, best_rate, loss_words, rates, spread
+from seqjax.report.tables import at_rate, best_rate, counts, loss_words, rates, spread, swept
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,13 +62,13 @@ def learning_curves(records: Sequence[Record]) -> Figure | None:
 
 def learning_rates(records: Sequence[Record]) -> Figure | None:
     """Final loss against learning rate, where several were run."""
-    swept = [record for record in records if len(rates(record)) > 1]
-    if not swept:
+    shown = [record for record in records if swept(record)]
+    if not shown:
         return None
-    tasks, styles, words = by_task(swept), cell_styles(records), loss_words(swept)
+    tasks, styles, words = by_task(shown), cell_styles(records), loss_words(shown)
     columns = min(len(tasks), 3)
     with canvas(*_size(len(tasks), columns)) as figure:
-        axes = panels(figure, len(tasks), columns, sharey=len({r.baseline for r in swept}) == 1)
+        axes = panels(figure, len(tasks), columns, sharey=len({r.baseline for r in shown}) == 1)
         for ax, members in zip(axes, tasks.values()):
             ax.set_xscale("log")
             ax.set_yscale("log")
@@ -82,14 +82,14 @@ def learning_rates(records: Sequence[Record]) -> Figure | None:
             _finish(ax, task, members, loss_words(members))
         handles = [line(cell, linewidth=2, color=style["color"], marker="o") for cell, style in styles.items()]
         handles += [
-            mark for mark in _marks([r for record in swept for r in record.runs]) if "diverged" in mark.get_label()
+            mark for mark in _marks([r for record in shown for r in record.runs]) if "diverged" in mark.get_label()
         ]
-        legend_above(figure, handles + _bounds(swept))
+        legend_above(figure, handles + _bounds(shown))
         return Figure(
             "learning_rates",
             f"{words.capitalize()} against learning rate",
-            f"The {words} of every cell at every learning rate that was run, the median over the seeds that did "
-            "not diverge with the range as a bar; a cross at the top is a rate at which seeds diverged. "
+            f"The {words} of every cell at every learning rate that was run, the median over the seeds that have "
+            "one with the range as a bar; a cross at the top is a rate at which seeds diverged. "
             "A cell whose lowest point lies at either end of the axis may do better still beyond it.",
             png(figure),
         )
@@ -123,7 +123,7 @@ def _rates(ax: Axes, record: Record, style: dict[str, Any], aside: float) -> Non
         if any(run.status == "diverged" for run in runs):
             top = {"transform": ax.get_xaxis_transform(), "clip_on": False}
             ax.plot(rate * aside, 1.0, color=style["color"], zorder=5, **DIVERGED, **top)
-        found = spread(run.loss for run in runs if run.status != "diverged" and (run.loss or 0) > 0)
+        found = spread(run.loss for run in runs if counts(run) and (run.loss or 0) > 0)
         if found:
             points.append((rate * aside, *found))
     if points:

@@ -18,6 +18,7 @@ DOTS_PER_INCH = 150
 # Okabe & Ito (2008): told apart with every common form of colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("", "s", "^", "D", "v")
+PLAIN = {"parse_math": False}  # of what data and specs say: a "$" is a sign, and no formula
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -92,7 +93,7 @@ def head(ax: Axes, *names: str, size: float) -> None:
     """Names above a panel, each on a line of its own, long ones broken so that they leave those beside them alone."""
     across = ax.figure.get_figwidth() / ax.get_subplotspec().get_gridspec().ncols
     room = int(115 * across / size)  # characters in a line
-    ax.set_title("\n".join(textwrap.fill(name, room) for name in names), fontsize=size)
+    ax.set_title("\n".join(textwrap.fill(name, room) for name in names), fontsize=size, **PLAIN)
 
 
 def line(label: str, **options: Any) -> Any:
@@ -111,4 +112,6 @@ def legend_above(figure: Canvas, handles: Sequence[Any]) -> None:
     columns = max(1, min(room // (max(len(part) for name in names for part in name) + 6), len(handles)))
     lines = -(-sum(map(len, names)) // columns)
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, lines - 2))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=9.5)
+    legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=9.5)
+    for text in legend.get_texts():
+        text.set(**PLAIN)

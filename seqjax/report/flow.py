@@ -158,7 +158,7 @@ def _gates(records: Sequence[Record]) -> Figure | None:
     drawn = _one_panel_each(records, "gates", draw, "time step t", "gate, mean over units")
     words = (
         "The mean of each gate over units and sequences at every step; dotted, the share of its values above .9, "
-        "saturated open. A forget gate f keeps a state for about 1/(1-f) steps."
+        "saturated open. A gate that keeps the share f of a state keeps it for about 1/(1-f) steps."
     )
     return drawn and Figure("gates", "Gates", words, drawn)
 

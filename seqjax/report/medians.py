@@ -32,10 +32,10 @@ NOTHING_MEASURED = Measured(None, None, None)
 def measured(row: Row, runs: Sequence[Mapping[str, Any]], batch_size: int) -> Measured:
     """The median over seeds and its percentile interval of 95 % over 10,000 resamples. (Efron 1979)
 
-    A seed without a number, as it never solved the task or diverged, counts as worse than any. The interval of
-    few seeds is their range, which covers the true median less often than its name says: see `coverage`.
-    A share of seeds ('solved') has the interval of Wilson (1927) instead. The resampling is seeded: the
-    same runs give the same interval.
+    A seed without a number, as it never solved the task or diverged, with nothing selected before, counts as worse
+    than any. The interval of few seeds is their range, which covers the true median less often than its name says:
+    see `coverage`. A share of seeds ('solved') has the interval of Wilson (1927) instead. The resampling is seeded:
+    the same runs give the same interval.
     """
     if row.measure == "solved":
         return _wilson(sum(run["status"] == "solved" for run in runs), len(runs))
@@ -102,7 +102,7 @@ OF_LOSS = {
 def _value(row: Row, run: Mapping[str, Any], batch_size: int) -> float | None:
     if row.measure == "sequences":
         return None if run["solved_at"] is None else run["solved_at"] * batch_size
-    if run["status"] == "diverged":
+    if run["status"] == "diverged" and run.get("selected_at") is None:
         return None
     if row.measure in OF_LOSS:
         return None if run["loss"] is None else OF_LOSS[row.measure](run["loss"])

@@ -14,7 +14,7 @@ from seqjax.report import curves, dynamics, flow, norms
 from seqjax.report.figures import Figure
 from seqjax.report.ranking import ranking
 from seqjax.report.records import Record, load, read_config
-from seqjax.report.tables import rates, table
+from seqjax.report.tables import swept, table
 from seqjax.report.text import lay_out
 from seqjax.types import UserError
 
@@ -77,7 +77,7 @@ def page(directory: Path, config: dict[str, Any], records: Sequence[Record], fig
     parts += ["<h2>Results</h2>", _table(records)]
     for figure in figures:
         parts += [f"<h2>{escape(figure.title)}</h2>", picture(figure)]
-    if any(len(rates(record)) > 1 for record in records):
+    if any(swept(record) for record in records):
         parts += ["<h2>Every learning rate</h2>", _table(records, every_rate=True)]
     parts += ["<h2>Every run</h2>", _runs(records)]
     parts += ["<h2>Programs</h2>", _programs(records)]

@@ -167,8 +167,11 @@ def _run(
                    _number(end["loss"]), _number(end["score"]), evaluations, probes,
                    _number(end.get("selection_loss")), _whole(end.get("selected_at")))  # fmt: skip
     last = evaluations[-1] if evaluations else Evaluation(0, None, None, None, None)
+    selecting = [each for each in evaluations if each.selection_loss is not None]
+    chosen = min(selecting, key=lambda each: each.selection_loss, default=last)
     status = "unfinished" if trained else "untrained"
-    return Run(seed, rate, status, last.step, None, None, last.loss, last.score, evaluations, probes)
+    return Run(seed, rate, status, last.step, None, None, chosen.loss, chosen.score, evaluations, probes,
+               chosen.selection_loss, chosen.step if selecting else None)  # fmt: skip
 
 
 def _evaluation(line: dict[str, Any]) -> Evaluation:
@@ -195,6 +198,7 @@ def _lines(path: Path, runs: int, read: Callable[[dict[str, Any]], Any]) -> tupl
     Where a step is told twice, by a run that was resumed, the later line counts.
     """
     found: list[dict[int, Any]] = [{} for _ in range(runs)]
+    note = None
     lines = _text(path).split("\n") if path.is_file() else [""]
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -205,14 +209,10 @@ def _lines(path: Path, runs: int, read: Callable[[dict[str, Any]], Any]) -> tupl
                 raise ValueError(f"run {record['run']} of {runs}")
             found[record["run"]][int(record["step"])] = read(record)
         except MALFORMED as error:
-            if number == len(lines):  # no line end after it: the writer was stopped
-                return _by_step(found), f"{path.parent.name}/{path.name}: the last line is cut short and left out"
-            raise UserError(f"{path}, line {number}: not a record ({_words(error)})") from error
-    return _by_step(found), None
-
-
-def _by_step(found: list[dict[int, Any]]) -> list[tuple[Any, ...]]:
-    return [tuple(record for _, record in sorted(steps.items())) for steps in found]
+            if number < len(lines):  # else no line end comes after it: the writer was stopped
+                raise UserError(f"{path}, line {number}: not a record ({_words(error)})") from error
+            note = f"{path.parent.name}/{path.name}: the last line is cut short and left out"
+    return [tuple(record for _, record in sorted(steps.items())) for steps in found], note
 
 
 def _same_length(path: Path, probes: list[tuple[Probe, ...]]) -> None:

@@ -74,6 +74,11 @@ def rates(record: Record) -> list[float]:
     return sorted({run.learning_rate for run in record.runs})
 
 
+def swept(record: Record) -> bool:
+    """Whether several learning rates were run, and there is something by which to compare them."""
+    return len(rates(record)) > 1 and any(run.loss is not None or run.status == "diverged" for run in record.runs)
+
+
 def best_rate(record: Record) -> float:
     """The learning rate at which most seeds solved; then the fastest, then that of the lowest loss."""
 
@@ -81,7 +86,7 @@ def best_rate(record: Record) -> float:
         runs = at_rate(record, rate)
         solved = [run.solved_at for run in runs if run.status == "solved"]
         found = [run.loss if run.selected_at is None else run.selection_loss for run in runs]
-        losses = [math.inf if each is None or run.status == "diverged" else each for each, run in zip(found, runs)]
+        losses = [math.inf if each is None or not counts(run) else each for each, run in zip(found, runs)]
         return -len(solved), statistics.median(solved or [math.inf]), statistics.median(losses)
 
     return min(rates(record), key=rank)
@@ -90,6 +95,11 @@ def best_rate(record: Record) -> float:
 def loss_words(records: Iterable[Record]) -> str:
     """What the loss of a run is called: that of its last evaluation, unless another split selected one."""
     return "selected loss" if any(run.selected_at is not None for r in records for run in r.runs) else "final loss"
+
+
+def counts(run: Run) -> bool:
+    """Whether a run's loss and score count: of one that diverged, if another split selected them before it did."""
+    return run.status != "diverged" or run.selected_at is not None
 
 
 def at_rate(record: Record, rate: float) -> list[Run]:
@@ -115,8 +125,8 @@ def _row(record: Record, rate: float, best: bool) -> Row:
         status.count("diverged"),
         status.count("unfinished"),
         spread(run.solved_at for run in runs if run.status == "solved"),
-        spread(run.loss for run in whole),
-        spread(run.score for run in whole),
+        spread(run.loss for run in runs if counts(run)),
+        spread(run.score for run in runs if counts(run)),
         spread(run.probes[0].first_to_last for run in runs if run.probes and run.probes[0].step == 0),
         spread(run.probes[-1].first_to_last for run in whole if run.probes and run.probes[-1].step > 0),
         best,

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from seqjax.report.ranking import ranking
 from seqjax.report.records import Record
-from seqjax.report.tables import NO_MEMORY, Row, Spread, loss_words, rates, short, table
+from seqjax.report.tables import NO_MEMORY, Row, Spread, loss_words, short, swept, table
 from seqjax.spec import Spec, parse
 from seqjax.types import UserError
 
@@ -39,13 +39,13 @@ def lay_out(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[str]]
     """Headings, the text of every row's places, and the notes that go below. Raises nothing."""
     records = [row.record for row in rows]
     trained = any(run.status != "untrained" for record in records for run in record.runs)
-    swept = any(len(rates(record)) > 1 for record in records)
+    several = any(swept(record) for record in records)
     common = common_task(records)
     columns = [("cell", [r.record.cell for r in rows])]
     columns += (
         [("length", [str(_length(r.record)) for r in rows])] if common else [("task", [r.record.task for r in rows])]
     )
-    if swept:
+    if several:
         columns.append(("learning rate", [f"{r.learning_rate:g}" + " (best)" * _one_of_many(r, rows) for r in rows]))
     if trained:
         columns += [
@@ -59,7 +59,7 @@ def lay_out(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[str]]
     if trained:
         columns.append(("log10 gradient at end", [_power(r.gradient_end) for r in rows]))
     headings = [heading for heading, _ in columns]
-    return headings, [list(texts) for texts in zip(*(texts for _, texts in columns))], _notes(rows, trained, swept)
+    return headings, [list(texts) for texts in zip(*(texts for _, texts in columns))], _notes(rows, trained, several)
 
 
 def print_table(records: Sequence[Record], file: TextIO | None = None) -> None:
@@ -162,12 +162,13 @@ def _one_of_many(row: Row, rows: Sequence[Row]) -> bool:
     return row.best and sum(other.record is row.record for other in rows) > 1
 
 
-def _notes(rows: Sequence[Row], trained: bool, swept: bool) -> list[str]:
+def _notes(rows: Sequence[Row], trained: bool, several: bool) -> list[str]:
     notes = []
     words = loss_words(row.record for row in rows)
     selected = words == "selected loss"
     if any(row.seeds > 1 for row in rows):
-        notes.append("Median over seeds [least..greatest]" + "; a diverged seed has no final value" * trained + ".")
+        lost = "has what was selected before it diverged" if selected else "has no final value"
+        notes.append("Median over seeds [least..greatest]" + f"; a diverged seed {lost}" * trained + ".")
     notes.append(
         "log10 gradient: of ‖∂L/∂carry‖ at the first time step relative to the last, mean over sequences; "
         "below 0 it vanishes on the way back, above 0 it grows; "
@@ -180,7 +181,7 @@ def _notes(rows: Sequence[Row], trained: bool, swept: bool) -> list[str]:
         )
     if selected:
         notes.append("Loss and score: of the evaluation at which the loss of the split to select on was least.")
-    if swept:
+    if several:
         notes.append(
             "Best learning rate: where most seeds solved; then the lowest median of steps to solve, then of "
             + ("the loss of the split to select on." if selected else f"{words}.")

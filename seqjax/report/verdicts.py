@@ -99,6 +99,8 @@ def outdated(row: Row, budget: str, result: Mapping[str, Any]) -> list[str]:
 # how many seeds is shown
 DECIDES_NOTHING = ("probe_every", "probe_size", "checkpoint_every", "stop_when_decided", "seeds")
 
+TEXT = r"""('([^'\\]|\\.)*'|"([^"\\]|\\.)*")"""  # a pattern of a text as specs have it
+
 
 def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = True) -> list[str]:
     """What decides a row's numbers and is not what a result was made with; a smoke budget decides none.
@@ -111,7 +113,7 @@ def changed(row: Row, budget: str, config: Mapping[str, Any], solved: bool = Tru
     wanted, made = (dict(row.defaults) | given for given in ({"cell": row.cell} | row.settings_at(budget), config))
     idle = DECIDES_NOTHING if solved else (*DECIDES_NOTHING, "stop_when_solved")
     other = [name for name in wanted if name not in idle and _plain(wanted[name]) != _plain(made.get(name))]
-    elsewhere = re.escape(row.task_on("PLACE")).replace("PLACE", "[^'\"]*")
+    elsewhere = re.escape(row.task_on("PLACE")).replace("'PLACE'", TEXT)
     return other + ([] if re.fullmatch(elsewhere, config["task"]) else ["task"])
 
 

@@ -9,9 +9,12 @@ import jax
 import numpy as np
 
 from seqjax import cells, data, spec, tasks
+from seqjax.cells.carries import require_floats
 from seqjax.data.streamed import Streamed
 from seqjax.models import encoder_decoder, sequence_model
+from seqjax.models.stack import first_carries
 from seqjax.training.config import Config
+from seqjax.training.memory import shapes
 from seqjax.training.own_task import require_whole
 from seqjax.training.penalty import make_penalty
 from seqjax.types import Cell, Model, PyTree, Task, UserError
@@ -118,6 +121,8 @@ def build(config: Config) -> tuple[Task, Model]:
         raise UserError(f"--character_width={config.character_width} is of the characters of words, and "
                         f"--task={config.task!r} has none: leave it out")  # fmt: skip
     model = _writer(config, task, cell) if task.readout == "decode" else _reader(config, task, cell)
+    began = lambda key: first_carries(model.layers(model.init(key)), 1)[0][0]  # noqa: E731
+    _named("--cell", config.cell, lambda: require_floats(shapes(began, jax.random.key(0))))
     if config.penalty is not None:
         _require_penalty(config, task, model)
     return task, model
@@ -167,11 +172,13 @@ def _writer(config: Config, task: Task, cell: Cell) -> Model:
     if config.around_scale is not None:
         raise UserError(f"--around_scale={config.around_scale}: --task={config.task!r} writes, by parts that begin as "
                         "Flax has them; leave it out")  # fmt: skip
+    if config.beam != 1 and not task.tokens:
+        raise UserError(f"--beam={config.beam} is of symbols, and --task={config.task!r} writes vectors; leave it out")
     return encoder_decoder(
         cell,
         task.input_size,
         task.output_size,
-        embedding=config.embedding or WRITER_EMBEDDING,
+        embedding=WRITER_EMBEDDING if config.embedding is None else config.embedding,
         layers=config.layers,
         bidirectional=config.bidirectional,
         attention_kind=config.attention,

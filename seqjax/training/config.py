@@ -22,9 +22,9 @@ class Config(NamedTuple):
     and the baseline are that task's, and train_loss alone tells of the task that is trained on.
 
     With select_on, the name of another split of the data that are measured, a run's loss and score are
-    those of the evaluation at which that split's loss was least, learning rates are compared by it, and a run
-    is solved by the loss and the score of that split: none of these is chosen by what is measured. The
-    parameters of that evaluation are kept beside the last.
+    those of the evaluation at which that split's loss was least, also where it diverges later, learning rates are
+    compared by it, and a run is solved by the loss and the score of that split: none of these is chosen by what is
+    measured. The parameters of that evaluation are kept beside the last.
 
     With online every step of a sequence at which something is asked is an update, by real-time recurrent
     learning; steps, and all that is counted in them, a schedule too, are batches of sequences then. An

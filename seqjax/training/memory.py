@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from seqjax.data.streamed import count_of
 from seqjax.gradients.adjoints import model_adjoints, record
 from seqjax.training import online
 from seqjax.training.config import Config
@@ -70,7 +71,11 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
     run = shapes(program.init, *(jax.ShapeDtypeStruct((), kind) for kind in ("int32", "float32", "bool")))
     params, state = size(run.params), held * size(run) + at_once * size(run.params)
     check(state=state)
-    wanted = ((task, config.batch_size), (eval_task, config.eval_size), (task, config.probe_size))
+    wanted = (
+        (task, config.batch_size),
+        (eval_task, _at_most(config.eval_size, eval_task, "test")),
+        (task, _at_most(config.probe_size, task, "train")),
+    )
     batch, asked, probed = (
         shapes(lambda key, one=one, count=count: one.sample(key, count), jax.eval_shape(lambda: jax.random.key(0)))
         for one, count in wanted
@@ -91,7 +96,12 @@ def require(config: Config, task: Task, eval_task: Task, model: Model, program: 
 
     if not config.online:
         check(state=state, batch=at_once * size(batch), gradient=kept(_residuals, batch) / parts)
-    check(state=state, batch=at_once * size(probed), probe=kept(_tapes, probed))
+    check(state=state, probe=at_once * size(probed) + kept(_tapes, probed))
+
+
+def _at_most(count: int, task: Task, split: str) -> int:
+    """So many sequences, or as many as the split holds where these are fewer."""
+    return count if task.examples is None else min(count, count_of(getattr(task.examples, split)))
 
 
 def _tapes(task: Task, model: Model, params: PyTree, batch: Batch) -> PyTree:

@@ -22,7 +22,8 @@ from seqjax.types import Array, Batch, PyTree, Task, UserError
 def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
     """What a run directory trained, and the parameters of its run of that number at the newest checkpoint.
 
-    Where a split selects they are those of the evaluation at which its loss was least.
+    Where a split selects they are those of the evaluation at which its loss was least; of a run that diverged before
+    any, those that it began with.
 
     Raises:
         UserError: no run directory of `experiments.train`, no checkpoint yet, or no such run.

@@ -159,7 +159,7 @@ def make_program(
                 judged = measured(select_task, divided, run, data[2], config.eval_size)
                 found = {"loss": judged["loss"], "params": run.params}
                 metrics["selection_loss"] = judged["loss"]
-                less = found["loss"] < run.chosen["loss"]
+                less = (found["loss"] < run.chosen["loss"]) & (run.diverged_at == NEVER)
                 run = run.replace(chosen=jax.tree.map(lambda new, old: jnp.where(less, new, old), found, run.chosen))
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(judged)
             solved_at = jnp.where(first, run.step, run.solved_at)

@@ -22,6 +22,22 @@ class Preempted(Exception):
 
 
 @contextlib.contextmanager
+def as_interrupts() -> Iterator[None]:
+    """Either signal raises KeyboardInterrupt, and processes that are started meanwhile are not deaf to it.
+
+    A shell starts what it runs in the background deaf to SIGINT, and processes inherit that. Outside of the main
+    thread, where none can be set, signals keep their meaning.
+    """
+    numbers = HEEDED if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def heeded(trains: bool = True) -> Iterator[Callable[[], bool]]:
     """Give what tells whether a signal has asked to stop; afterwards signals do what they did before.
 

@@ -97,8 +97,8 @@ def in_words(state: RunState, layout: Layout, lines: list[dict[str, Any]]) -> st
 def outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -> list[dict[str, Any]]:
     """How each run ended, in the order of the runs, with the loss and score of its last evaluation.
 
-    Where there is a split to select on they are of the evaluation at which its loss was least, the first
-    of equal ones, and 'selected_at' is that evaluation's step.
+    Where there is a split to select on they are of the evaluation that it selects, and 'selected_at' is that
+    evaluation's step; None where nothing was selected.
     """
     told: dict[int, list[dict[str, Any]]] = {}
     for line in (directory / "metrics.jsonl").read_text().splitlines():
@@ -113,7 +113,8 @@ def outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -
     for number, run in enumerate(config.runs):
         place = int(np.flatnonzero(layout.slots == number)[0])
         solved, diverged = int(solved_at[place]), int(diverged_at[place])
-        chosen = told[number][-1] if config.select_on is None else min(told[number], key=_selection_loss)
+        chosen = None if config.select_on is None else _selected(told[number], diverged)
+        shown = chosen or told[number][-1]
         ended.append(
             run
             | {
@@ -121,14 +122,19 @@ def outcomes(config: Config, state: RunState, layout: Layout, directory: Path) -
                 "solved_at": None if solved == NEVER else solved,
                 "diverged_at": None if diverged == NEVER else diverged,
                 "steps": int(steps[place]),
-                "loss": chosen["loss"],
-                "score": chosen["score"],
+                "loss": shown["loss"],
+                "score": shown["score"],
             }
         )
         if config.select_on is not None:
+            ended[-1] |= dict.fromkeys(("selection_loss", "selected_at"))
+        if chosen is not None:
             ended[-1] |= {"selection_loss": chosen["selection_loss"], "selected_at": chosen["step"]}
     return ended
 
 
-def _selection_loss(line: dict[str, Any]) -> float:
-    return math.inf if line["selection_loss"] is None else line["selection_loss"]
+def _selected(lines: list[dict[str, Any]], diverged: int) -> dict[str, Any] | None:
+    """The evaluation of the least loss on the split that selects, the first of equal ones, before the run diverged."""
+    before = [line for line in lines if diverged == NEVER or line["step"] < diverged]
+    there = [line for line in before if line["selection_loss"] is not None]
+    return min(there, key=lambda line: line["selection_loss"], default=None)

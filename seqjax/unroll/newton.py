@@ -80,6 +80,7 @@ def newton(
     """
     if carry is None:
         carry = cell.initial_carry(params, xs.shape[1:-1])
+    lengths = None if lengths is None else jnp.minimum(jnp.asarray(lengths), xs.shape[0])
     if jacobian not in ("full", "diagonal"):
         raise UserError(f"jacobian={jacobian!r}; expected 'full' or 'diagonal'")
     if not 0 <= damping <= 1:

@@ -20,6 +20,7 @@ HUGE = {
     "--task=adding(length=1000000000000000)": r"batch \d+ PB.*expected shorter sequences, or a smaller --batch_size",
     "--batch_size=1000000000000": r"batch .* TB",
     "--eval_size=1000000000000": r"evaluation .* TB.*--eval_size",
+    "--probe_size=1000000000000": r"\(state [^,]*, probe .* PB.*--probe_size",
     "--task=adding(length=20000000)": r"gradient .* GB.*--strategy=checkpointed",
     "--task=copy_memory(symbols=1000000000000)": "smaller cell",
     "--task=adding(length=1" + "0" * 400 + ")": "length is a number of 401 digits; expected less than",
@@ -88,6 +89,13 @@ def test_the_estimate_is_below_what_the_compiler_takes(cell, strategy):
     taken = jax.jit(jax.grad(loss)).lower(params, batch).compile().memory_analysis().temp_size_in_bytes
     assert kept <= taken
     assert strategy != "scan" or kept > taken / 3
+
+
+@pytest.mark.parametrize("name", ["eval_size", "probe_size"])
+def test_of_a_split_no_more_than_it_holds_is_counted(name, tmp_path):
+    """A large number stands for all of it."""
+    task = str(Spec("gesture", {"data": small_data.both_written("gesture", tmp_path / "d")}))
+    prepare(small.RUN._replace(task=task, **{name: 10**12}), "run=1,map")
 
 
 def test_the_runs_at_a_time_are_counted(monkeypatch):
