@@ -17,9 +17,10 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line, rows
-from experiments.reproduce import run_row
+from experiments.reproduce import require_none_failed, run_row
 from experiments.samples import sample
 from seqjax import UserError
+from seqjax.papers.row import Row
 from seqjax.report import applications as made
 from seqjax.report.kept import read_results
 from seqjax.report.page import document, grid, picture, write_whole
@@ -52,21 +53,36 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
         return
     command = command_line.command("applications", argv)
     parts = ["<h1>Applications</h1>", f"<pre>{escape(command)}</pre>"]
+    failed = {}
     for name, row in chosen:
-        if not run_row(name, row, values, command, results):
-            continue
-        answer = sample(*restore(rows.directory_of(name, row, values)))
-        line = made.line(row, read_results(results)[0].get((name, row.name, rows.budget_of(row, values))))
-        parts += [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
-        parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []
-        parts += [picture(figure) for figure in answer.figures]
-        if values.budget != "smoke":
-            if answer.words:
-                write_whole(kept / f"{row.name}.sample.txt", (answer.words + "\n").encode())
-            for figure in answer.figures:
-                write_whole(kept / f"{row.name}.{figure.name}.png", figure.png)
+        try:
+            if run_row(name, row, values, command, results):
+                parts += _answered(name, row, values)
+        except UserError as error:
+            failed[row.name] = str(error)
     rows.require_some_at_hand(chosen, values)
-    report = Path(values.workdir) / "report.html"
+    if len(failed) < len(chosen):
+        _write_report(Path(values.workdir) / "report.html", parts)
+    require_none_failed(failed, len(chosen))
+
+
+def _answered(name: str, row: Row, values: flags.FlagValues) -> list[str]:
+    """What the report shows of a row that was run; kept beside its record, unless the budget is smoke."""
+    results = Path(values.results) / "papers"
+    answer = sample(*restore(rows.directory_of(name, row, values)))
+    line = made.line(row, read_results(results)[0].get((name, row.name, rows.budget_of(row, values))))
+    parts = [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
+    parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []
+    parts += [picture(figure) for figure in answer.figures]
+    if values.budget != "smoke":
+        if answer.words:
+            write_whole(results / name / f"{row.name}.sample.txt", (answer.words + "\n").encode())
+        for figure in answer.figures:
+            write_whole(results / name / f"{row.name}.{figure.name}.png", figure.png)
+    return parts
+
+
+def _write_report(report: Path, parts: list[str]) -> None:
     try:
         report.parent.mkdir(parents=True, exist_ok=True)
         write_whole(report, document("Applications", parts).encode())

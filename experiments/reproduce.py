@@ -72,13 +72,18 @@ def reproduce(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
             _write_page(page, known, results)
             raise
         rows.require_some_at_hand(chosen, values)
-    for title, why in failed.items():
-        print(f"failed: {title}: {why}", file=sys.stderr)
     if len(failed) < len(chosen):
         _write_page(page, known, results)
+    require_none_failed(failed, len(chosen))
+
+
+def require_none_failed(failed: dict[str, str], count: int) -> None:
+    """Tell of each row that failed why, and raise UserError where some of so many did."""
+    for title, why in failed.items():
+        print(f"failed: {title}: {why}", file=sys.stderr)
     if failed:
         remedy = "once that is mended, the same command goes on with those alone"
-        raise UserError(f"{len(failed)} of {len(chosen)} rows failed; {remedy}")
+        raise UserError(f"{len(failed)} of {count} rows failed; {remedy}")
 
 
 def _require_records(results: Path) -> None:

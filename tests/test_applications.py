@@ -94,6 +94,15 @@ def test_a_wrong_budget_and_a_wrong_row(here, capsys):
     assert "no row was run" in capsys.readouterr().err
 
 
+def test_a_row_that_fails_keeps_no_other_from_being_run(here, tmp_path, capsys):
+    (tmp_path / "data" / "moves" / "test.jsonl").write_text('{"x": [[1], [2]], "label": 7}\n')
+    assert applications.main([*here, "--budget=full", "--rows=[cg]*"]) == 2
+    err = capsys.readouterr().err
+    assert "failed: gesture: " in err and "holds '7'" in err and "1 of 2 rows failed" in err
+    report = (tmp_path / "workdir" / "report.html").read_text()
+    assert "<h2>char_lm</h2>" in report and "<h2>gesture</h2>" not in report
+
+
 def test_figures_of_answers():
     """Each is a PNG; too many labels are none."""
     rng = np.random.default_rng(0)
