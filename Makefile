@@ -16,7 +16,7 @@ help: ## list these commands
 benchmark: $(STAMP) ## the main job: RNN and LSTM on one task, with a table and report.html
 	@$(VENV)/bin/python -m experiments.benchmark $(ARGS)
 
-test: $(STAMP) ## the whole test suite
+test: $(STAMP) ## the test suite, without the slow tests of make faults
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
 faults: $(STAMP) ## every test of faults and of processes (kills, full disks, hostile data), and docs/reliability.md

@@ -51,7 +51,7 @@ CONFIG_FLAGS = {
     "eval_task": (flags.DEFINE_string, "measure this task instead, 'parity(length=200)'"),
     "select_on": (flags.DEFINE_string, BESIDE + "select the evaluation by this split"),
     "eval_every": (flags.DEFINE_integer, "steps between evaluations"),
-    "eval_size": (flags.DEFINE_integer, BESIDE + "sequences each draws"),
+    "eval_size": (flags.DEFINE_integer, BESIDE + "sequences each draws, of data at a time"),
     "probe_every": (flags.DEFINE_integer, "steps between probes of the gradient norms"),
     "probe_size": (flags.DEFINE_integer, BESIDE + "most sequences in its batch"),
     "checkpoint_every": (flags.DEFINE_integer, "steps between checkpoints"),

@@ -51,7 +51,7 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
     prepared, params = restore(Path(directory), values.run)
     task, spec = prepared.task.continuation, prepared.config.task
     if task is None:
-        known = "char_lm, word_lm, piano_rolls, drawing, and video(asks='next')"
+        known = "char_lm, word_lm, penn_treebank, piano_rolls, drawing, and video(asks='next')"
         raise UserError(f"--task={spec!r} is not one that writes on; expected {known}")
     if values.out and (not task.ending or Path(values.out).suffix != task.ending):
         kinds = f"a file that ends with {task.ending}" if task.ending else "no --out, as it is printed"

@@ -25,12 +25,12 @@ WORDS = """\
 
 - **Checkpoints.** Beside each lies the SHA-256 of its every file (`sha256sum -c 500.sha256` checks it by hand). A
   damaged one is named on stderr and moved to `checkpoints/damaged/`, for orbax would in time delete it; the run goes on
-  from the one before. Two are kept. Run directories of before have no checksums, and are taken at orbax's word.
-- **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation` and `reproduce` within about five seconds (a
-  single step of all runs, an evaluation or a compilation that is under way may take longer), with a checkpoint, the
-  report so far, exit status 75 (EX_TEMPFAIL) and the command that goes on. A second signal ends the process at once,
-  with 128 + its number. With `--launch` either signal ends the jobs of this machine, which go on from their last
-  checkpoint; those of Slurm go on meanwhile.
+  from the one before. Two are kept. Checkpoints older than this have no checksums, and are taken at orbax's word.
+- **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation`, `reproduce` and `applications` within about
+  five seconds (a single step of all runs, an evaluation or a compilation that is under way may take longer), with a
+  checkpoint, the report so far, exit status 75 (EX_TEMPFAIL) and the command that goes on. A second signal ends the
+  process at once, with 128 + its number. With `--launch` either signal ends the jobs of this machine, which go on from
+  their last checkpoint; those of Slurm go on meanwhile.
 - **The lock** is the operating system's (flock on the file `lock`): it dies with its process. On a file system without
   such locks nothing is held.
 - **Disk full.** ENOSPC, a quota (EDQUOT) and a limit on file sizes (EFBIG) end a run with one line and status 2. What a

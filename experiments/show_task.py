@@ -50,7 +50,8 @@ def show_task(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     print(f"task       {values.task}")
     print(f"input      {kind} a step; {steps}")
     print(f"output     {_count(task.output_size, 'number')} {where}")
-    print(f"baseline   {task.baseline + 0.0:.4g}, the loss of the best guess without memory")
+    guess = "the best guess" if task.examples is None else "a guess"
+    print(f"baseline   {task.baseline + 0.0:.4g}, the loss of {guess} without memory")
     if task.optimum is not None:
         print(f"optimum    {task.optimum:.4g}, the loss of the best predictor there can be")
     print(f"solved     {task.criterion}")

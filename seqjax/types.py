@@ -48,8 +48,8 @@ class Batch(NamedTuple):
     """B sequences and what is asked of them.
 
     inputs:  [T, B, D] vectors, [T, B] integer tokens, [T, B, 1 + C] tokens and their characters, or a Pair
-    targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one; [U, B] where they are
-             as many as they are, at no step of their own (CTC)
+    targets: [T, B, ...] where an answer is read at every step, [B, ...] where at the last one; [U, B, ...] where they
+             are a sequence of their own (a decoder's, or CTC)
     mask:    [T, B], [B] or [U, B], as targets: 1 where the loss counts
     lengths: [B] steps that exist, at least 1, of a Pair those of the source; None where nothing is padded
     """
@@ -111,7 +111,7 @@ class Task(NamedTuple):
     solved:      (metrics with 'loss' and 'score') -> bool, the paper's own criterion
     input_size:  D, or the number of symbols where the inputs are tokens
     output_size: O
-    baseline:    loss of the best guess without memory, in closed form
+    baseline:    loss of the best guess without memory, in closed form; of real data, of the guess that the task names
     readout:     'every' or 'last': the steps at which the network answers; 'decode': it writes a sequence of its
                  own, inputs are Pairs, and input_size and output_size are the symbols of source and target
     tokens:      the inputs are integer tokens
@@ -176,7 +176,8 @@ class Model(NamedTuple):
     init:    key -> params
     apply:   (params, inputs, lengths=None, *, carry=None, nudge=None, dropout_key=None, share=(1, 0))
              -> (outputs [T, B, O] or [B, O], carry); carries and nudges are tuples: layer, direction;
-             share (n, k): these sequences are the k-th of n parts of a batch, as dropout must know
+             share (n, k): these sequences are the k-th of n parts of a batch, as dropout must know. A decoder has
+             teacher_forcing=None in its place: the chance that a step reads what is given, and not its own answer
     encode:  (params, inputs) -> what the first layer reads [T, B, D]
     layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
     read:    (params, ys of the last layer [T, B, H], lengths, inputs) -> outputs

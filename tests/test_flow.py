@@ -64,6 +64,7 @@ def test_the_horizons_are_those_of_the_sensitivity(float64):
     [
         ("lstm(hidden=2)", "forget_gate", math.log(9)),
         ("gru(hidden=2)", "update_gate", math.log(9)),
+        ("lem(hidden=2)", "z_gate", -math.log(9)),
         ("mgu(hidden=2)", "forget_gate", -math.log(9)),
         ("min_gru(hidden=2)", "update_gate", -math.log(9)),
         ("mut1(hidden=2)", "update_gate", -math.log(9)),

@@ -34,7 +34,7 @@ def recurrent(key: Array, hidden: int, gates: int, kind: Recurrent, scale: float
 
 
 def inputs(key: Array, input_size: int, hidden: int, gates: int, kind: Input, scale: float) -> Array:
-    """Input weights [D, gates·H], one block a gate, as wide as a gate for its own variance.
+    """Input weights [D, gates·H], one block a gate, each with the variance of its own width H.
 
     'glorot':  scale · U[±sqrt(6/(D+H))]. (Glorot & Bengio 2010, eq. 16)
     'lecun':   scale · N(0, 1/D), cut at two deviations, the default of Flax. (LeCun et al. 1998)

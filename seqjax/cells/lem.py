@@ -44,8 +44,8 @@ def lem_step(dt: float, params: LEMParams, carry: LEMCarry, x: Array) -> tuple[L
     y, z = carry
     one, two, new_z, new_y = jnp.split(x @ params.w_x + params.b, 4, -1)
     y_one, y_two, y_z = jnp.split(y @ params.w_h, 3, -1)
-    step_z = tap("z_gate", dt * jax.nn.sigmoid(one + y_one))
-    step_y = tap("y_gate", dt * jax.nn.sigmoid(two + y_two))
+    step_z = tap("z_gate", dt * jax.nn.sigmoid(one + y_one), fills=True)
+    step_y = tap("y_gate", dt * jax.nn.sigmoid(two + y_two), fills=True)
     z = (1 - step_z) * z + step_z * tap("z_candidate", jnp.tanh(new_z + y_z))
     y = (1 - step_y) * y + step_y * tap("y_candidate", jnp.tanh(new_y + z @ params.w_z))
     return LEMCarry(y, z), y

@@ -39,7 +39,7 @@ def mgu_step(params: MGUParams, carry: MGUCarry, x: Array) -> tuple[MGUCarry, Ar
     h = carry.h
     width = h.shape[-1]
     f, candidate = jnp.split(x @ params.w_x + params.b, 2, -1)
-    f = tap("forget_gate", jax.nn.sigmoid(f + h @ params.w_h[:, :width]))
+    f = tap("forget_gate", jax.nn.sigmoid(f + h @ params.w_h[:, :width]), fills=True)
     candidate = tap("candidate", jnp.tanh(candidate + (f * h) @ params.w_h[:, width:]))
     h = (1 - f) * h + f * candidate
     return MGUCarry(h), h

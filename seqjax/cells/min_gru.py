@@ -37,7 +37,7 @@ def coefficients(params: MinGRUParams, x: Array) -> tuple[MinGRUCarry, MinGRUCar
     trains the log-space one of its appendix, in which n_t and h_t are positive.)
     """
     z, n = jnp.split(x @ params.w_x + params.b, 2, -1)
-    z = tap("update_gate", jax.nn.sigmoid(z))
+    z = tap("update_gate", jax.nn.sigmoid(z), fills=True)
     return MinGRUCarry(1 - z), MinGRUCarry(z * tap("candidate", n))
 
 

@@ -42,7 +42,7 @@ def mut1_step(params: MUT1Params, carry: MUT1Carry, x: Array) -> tuple[MUT1Carry
     width = h.shape[-1]
     z, r, new = jnp.split(x @ params.w_x, 3, -1)
     b_z, b_r, b_h = jnp.split(params.b, 3)
-    z = tap("update_gate", jax.nn.sigmoid(z + b_z))
+    z = tap("update_gate", jax.nn.sigmoid(z + b_z), fills=True)
     r = tap("reset_gate", jax.nn.sigmoid(r + h @ params.w_h[:, :width] + b_r))
     candidate = tap("candidate", jnp.tanh((r * h) @ params.w_h[:, width:] + jnp.tanh(new) + b_h))
     h = candidate * z + h * (1 - z)

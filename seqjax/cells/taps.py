@@ -6,7 +6,7 @@ cell without taps offers its sigmoids, in the order of the program: sigmoid_0, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,10 +15,15 @@ from jax.ad_checkpoint import checkpoint_name
 
 from seqjax.types import Array, Cell, PyTree
 
+FILLS = "fills:"  # how the name of a tap begins in the traced program, where its gate fills
 
-def tap(name: str, value: Array) -> Array:
-    """The value itself, with a name: 'forget_gate'."""
-    return checkpoint_name(value, name)
+
+def tap(name: str, value: Array, fills: bool = False) -> Array:
+    """The value itself, with a name: 'forget_gate'.
+
+    fills: of a gate g, whether the state keeps 1 - g of itself, as of z in (1 - z) h + z n; else it keeps g.
+    """
+    return checkpoint_name(value, FILLS * fills + name)
 
 
 def changed(cell: Cell, change: Callable[[str, Array], Array]) -> Cell:
@@ -59,6 +64,12 @@ def tap_names(cell: Cell, input_size: int) -> list[str]:
     return names
 
 
+def filling(cell: Cell, params: PyTree, carry: PyTree, x: Array) -> set[str]:
+    """The names of the taps whose gates fill."""
+    program = jax.make_jaxpr(cell.step)(params, carry, x).jaxpr
+    return {name.removeprefix(FILLS) for name in _names(program) if name.startswith(FILLS)}
+
+
 class _Offered:
     """Runs a traced program equation by equation, and offers the tapped values to be changed."""
 
@@ -81,7 +92,7 @@ class _Offered:
                 alone = program.replace(eqns=[equation], constvars=[], invars=variables, outvars=list(equation.outvars))
                 results = jax.core.eval_jaxpr(alone, (), *(values[v] for v in variables))
             if equation.primitive.name == "name":
-                results = [self.change(equation.params["name"], results[0])]
+                results = [self.change(equation.params["name"].removeprefix(FILLS), results[0])]
             elif equation.primitive.name == "logistic" and self.sigmoids:
                 results = [self.change(f"sigmoid_{self.count}", results[0])]
                 self.count += 1
@@ -91,6 +102,14 @@ class _Offered:
 
 def _taps(program: Any) -> bool:
     """Whether a program, or one that it calls, has a tapped value."""
-    inner = (equation.params.get("jaxpr") for equation in program.eqns)
-    named = any(equation.primitive.name == "name" for equation in program.eqns)
-    return named or any(_taps(getattr(each, "jaxpr", each)) for each in inner if each is not None)
+    return any(True for _ in _names(program))
+
+
+def _names(program: Any) -> Iterator[str]:
+    """Of the tapped values of a program, and of those that it calls."""
+    for equation in program.eqns:
+        if equation.primitive.name == "name":
+            yield equation.params["name"]
+        inner = equation.params.get("jaxpr")
+        if inner is not None:
+            yield from _names(getattr(inner, "jaxpr", inner))

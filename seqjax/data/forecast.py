@@ -56,8 +56,8 @@ def forecast(
     With `relative`, inputs and answers are differences to the window's last row, which is added again
     before the loss: a level that has moved since training does no harm. (as NLinear, Zeng et al. 2023)
 
-    Baseline: the mean of the rows to train on, which is 0. `peers`: the last row again, and the rows one season of 24
-    steps before, on the rows to test on.
+    Baseline: the mean of the rows to train on, which is 0. `peers`: the last row again and, of a window of 24 rows or
+    more, the rows one season of 24 steps before, on the rows to test on.
 
     Args:
         data: a local file or folder (csv, parquet, json), or a name on the Hugging Face hub, of one split.

@@ -46,7 +46,7 @@ def sentiment(
     """Read a text and say at its end of which kind it is: any texts with one label each.
 
     Tokens are words in lower case, with what follows an apostrophe ("don't"), and single signs. Words that
-    occur less than min_count times in the rows to train on are <unk>. A text of none is refused.
+    occur less than min_count times in the rows to train on are <unk>. A text without a token is refused.
 
     The loss is in nats, the score is the share of texts whose label is right.
     Baseline: the entropy of the labels to train on. Solved: never; published numbers are compared.

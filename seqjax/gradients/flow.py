@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.mgu import MGUParams
-from seqjax.cells.min_gru import MinGRUParams
-from seqjax.cells.mut1 import MUT1Params
+from seqjax.cells.taps import filling
 from seqjax.gradients.adjoints import model_adjoints
 from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
@@ -26,7 +24,6 @@ from seqjax.unroll import recording, unroll
 
 QUANTITIES = ("spectrum", "lyapunov", "lag", "sensitivity", "gates", "noise", "truncation", "curse")
 SEQUENCES = 4  # read for the spectrum and the sensitivity, which cost many passes
-FILLING = MGUParams, MinGRUParams, MUT1Params  # cells whose gate, where it is open, lets the new in
 
 
 def flow(
@@ -46,7 +43,7 @@ def flow(
     sensitivity: 'log10_by_lag' [T] of ‖∂y_T/∂x_{T-lag}‖; 'fall_e' and 'fall_100', the memory horizons
     gates:       gate -> [T], its mean over units and sequences; with '/closed' and '/open' the shares
                  below .1 and above .9, and '/horizon' the median over units of 1/(1 - its mean), or of
-                 1/(its mean) of cells whose gate, where it is open, lets the new in (mgu, min_gru, mut1)
+                 1/(its mean) of a gate that fills; see `tap`
     noise:       'log10_mean' and 'log10_noise' [T] of the carry's adjoints, 'ratio' [T] of their squares
     truncation:  'windows' [K]; 'cosine' and 'log10_ratio' [K] of the truncated gradient to the full one
     curse:       component -> [T], log10 of its mean square; 'component/parameter' -> [T], that of its
@@ -89,9 +86,10 @@ def flow(
     measured = gates(way, xs, lengths) if "gates" in quantities else {}
     if measured:
         found["gates"] = {}
+        fills = filling(way.cell, way.params, jax.tree.map(lambda leaf: leaf[0], carries), xs[0])
         for name, gate in measured.items():
             curves = {name: gate.time_mean, f"{name}/closed": gate.time_below, f"{name}/open": gate.time_above}
-            lost = gate.unit_mean if isinstance(way.params, FILLING) else 1 - gate.unit_mean
+            lost = gate.unit_mean if name in fills else 1 - gate.unit_mean
             found["gates"] |= curves | {f"{name}/horizon": jnp.median(1 / lost)}
     if "sensitivity" in quantities:
         probes, key = min(8, ys.shape[-1]), jax.random.key(0)

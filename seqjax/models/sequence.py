@@ -101,12 +101,12 @@ def sequence_model(
         character_width: width of what is made of the characters, and joined to the token's vector.
         image: rows, columns and channels, where each input is an image; see `ImageEncoder`.
         around_scale: readout and embedding of tokens begin in U[-around_scale, around_scale], as was usual before
-            2010; None for Flax's LeCun normal.
+            2010; None for Flax's own.
         strategy: how the cells run over time; see `unroll`.
 
     Raises:
         UserError: fewer than one layer, a dropout outside [0, 1), dropout in a single layer, an
-            embedding of vectors, a width below 1, or an unknown strategy.
+            embedding of vectors, a width below 1, an around_scale that is not above 0, or an unknown strategy.
     """
     find_strategy(strategy)
     if layers < 1:

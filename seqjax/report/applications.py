@@ -52,7 +52,7 @@ def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: S
         "|" + "---|" * len(HEADINGS),
         *(f"| {' | '.join(line)} |" for line in lines),
         "",
-        "Without a network: the loss of the best guess that remembers nothing, and of simple predictors.",
+        "Without a network: the loss of the guess that the task's docstring names, and of simple predictors.",
         "",
         *(grades and ["## All grades", "", GRADES, "", *grades, ""]),
         *_hidden_markov(ancestors),

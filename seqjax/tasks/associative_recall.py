@@ -21,7 +21,7 @@ def associative_recall(pairs: int = 4, keys: int = 26, values: int = 10) -> Task
     Weights to Attend to the Recent Past", section 4.1, K = 4; the idea is that of Graves, Wayne &
     Danihelka 2014, whose items are random bits)
 
-    Baseline: ln 10, the digits' number. Who remembers the digits but not their letters does better.
+    Baseline: ln of how many digits there are. Who remembers the digits but not their letters does better.
     Solved: 99 % of the sequences right (the paper states no criterion). The score is that share.
 
     Args:

@@ -74,7 +74,7 @@ def continual_reber(
 
     Raises:
         UserError: a length below 1; a threshold that no sigmoid crosses, or of a softmax; streams to test on without
-            one that is carried, or too short for two windows.
+            one that is carried, too short for two windows, or too long to be held.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")

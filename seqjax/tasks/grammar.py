@@ -112,7 +112,7 @@ def next_symbol_loss(outputs: Array, batch: Batch) -> Array:
 
 
 def next_symbol_squared_error(outputs: Array, batch: Batch) -> Array:
-    """Squared error of sigmoid outputs, as `next_symbol_loss` else."""
+    """Squared error of sigmoid outputs; otherwise as `next_symbol_loss`."""
     return ANSWERS["sigmoid"].loss(outputs, _comes(batch))
 
 

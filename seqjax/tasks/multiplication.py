@@ -20,8 +20,8 @@ def multiplication(length: int = 100) -> Task:
     Baseline: the variance of the target. Of a product of two U[0, 1] mean and mean square are 1/4 and
     1/9, of a single one 1/2 and 1/3; with q, the chance that the first step is marked, it is
     (1 - q)/9 + q/3 - ((1 - q)/4 + q/2)².
-    Solved: error below .04 on 99.35 % of the sequences (the paper: all but n = 13 of the last 2,000
-    processed correctly; its other, easier criterion is n = 140). The score is that share.
+    Solved: error below .04 on more than 99.35 % of the sequences (the paper: fewer than n = 13 of the last
+    2,000 above it; its other, easier criterion is n = 140). The score is that share.
 
     Args:
         length: T, the shortest length.

@@ -71,10 +71,12 @@ def unroll(
             'scan'          one step after the other
             'fused'         lstm, gru and rnn, with weight gradients as single products after the loop;
                             'fused(compute="bfloat16")' rounds the factors of its products
-            'cudnn'         the standard lstm on an NVIDIA GPU, by NVIDIA's library, without nudge or second order
+            'cudnn'         the standard lstm on an NVIDIA GPU, by NVIDIA's library, without nudge or second order;
+                            not run on one yet
             'pallas'        the standard lstm on an NVIDIA GPU, its weights kept on the chip, up to 64 or 128 units;
                             not run on one yet
-            'checkpointed'  for long sequences, whose gradient keeps 'checkpointed(levels=3)' T^(1/3) steps
+            'checkpointed'  for long sequences, whose gradient keeps about 2·√T steps,
+                            or 3·T^(1/3) by 'checkpointed(levels=3)'
             'associative'   all steps at once, for linear cells
             'deer'          all at once by Newton's method, for any cell that forgets; the plain scan where
                             that does not converge: 'deer(tolerance=1e-6, max_iterations=50, damping=0.5)'
