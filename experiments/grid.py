@@ -54,9 +54,16 @@ def run(
         default_lengths: for tasks that take a length and got none.
         after: what to do once a program has been trained, with it, its directory, and what tells the progress.
         **settings: fields of Config that are not flags of the script.
+
+    Raises:
+        UserError: a cell or a task twice, as is a change to a cell that changes nothing.
     """
     workdir = command_line.workdir_from(values, kind)
     task_specs = with_lengths(values.task, values.lengths, default_lengths)
+    for given in (cells, task_specs):
+        for number, each in enumerate(given):
+            if each in given[:number]:
+                raise UserError(f"{each!r} is there twice; expected each cell and each task once")
     programs = prepare_grid(
         cells,
         task_specs,

@@ -123,6 +123,13 @@ def test_bad_input():
         sensitivities(Direction(counting, (), False), jnp.zeros((2, 1, 1), jnp.int32), jnp.zeros((2, 1, 1)))
 
 
+def test_parameters_that_are_one_array_are_not_called_a_state():
+    leaky = Cell(None, lambda w, shape: jnp.zeros((*shape, 2)), lambda w, h, x: (0.9 * h + x @ w, h))
+    way, xs = Direction(leaky, jnp.ones((3, 2)), False), jnp.ones((4, 1, 3))
+    found = jax.eval_shape(lambda: sensitivities(way, jnp.zeros((4, 1, 2)), xs, leaves=["params"]))
+    assert list(found.parameters) == ["state/params"]
+
+
 def test_of_no_parameter_there_are_the_states_alone(float64):
     xs = np.random.default_rng(1).normal(size=(5, 3, 2))
     way, carries, _ = tape("rnn(hidden=3)", xs)

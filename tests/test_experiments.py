@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import math
+import struct
 
 import pytest
 
@@ -132,6 +134,10 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
     assert row[3:5] + row[6:] == ["3", "∞", "-∞", "0"]
     exploded = {"truncation": {"windows": [1, 4], "cosine": [None, None], "log10_ratio": [None, None]}}
     assert flow._truncation([records[0]._replace(flow=exploded)]) is None
+    longer = records[0]._replace(task="adding(length=9)")
+    for draw in (flow._noise, flow._sensitivity, flow._truncation):  # a panel a task, as one cell has one colour
+        one, two = (math.prod(struct.unpack(">II", draw(each).png[16:24])) for each in (records, [*records, longer]))
+        assert two > 1.05 * one
     gateless = [record._replace(flow={**record.flow, "gates": {}}) for record in records]
     assert [row[5] for row in ranking(gateless)[1]] == ["-", "-"]
     assert flow._gates([gateless[0], records[1]]).name == "gates" and flow._gates(gateless) is None

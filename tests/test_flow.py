@@ -78,6 +78,13 @@ def test_what_a_gate_keeps_is_told_whichever_way_it_opens(form, gate, bias):
     np.testing.assert_allclose(found[f"{gate}/horizon"], 10, rtol=1e-5)
 
 
+def test_exponents_are_told_for_as_long_as_there_is_a_sequence():
+    cell = rnn(H)
+    params = shaped(lambda key: cell.init(key, D), 0.7)
+    found = measured(cell, params, noise(1, 5, 3, D), np.array([3, 2, 1]), "lyapunov")["running"]
+    assert np.isfinite(found[:3]).all() and np.isnan(found[3:]).all()
+
+
 def test_an_output_narrower_than_the_carry_has_a_sensitivity():
     step = lambda w, h, x: (0.5 * h + x @ w, h[..., :1] + x[..., :1])  # noqa: E731
     cell = Cell(None, lambda w, shape: np.zeros((*shape, 5)), step)

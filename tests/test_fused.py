@@ -170,7 +170,7 @@ def test_weight_gradients_are_taken_after_the_loop():
     [
         (changed(lstm(H), lambda name, value: value), "is not that of this package's lstm, gru or rnn"),
         (recording(lstm(H)), "is not that of"),
-        (scaled(cell="lstm(hidden=3)", c=0), "is not that of"),
+        (scaled(cell="lstm(hidden=3)", c=0), "the step 'scaled_step' is not that of"),
         (linen(hidden=H), "is not that of"),
         (lstm(H, full_gate_recurrence=True), "full_gate_recurrence=True"),
         (gru(H, reset_after=False), "reset gate before the product"),

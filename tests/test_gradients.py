@@ -216,6 +216,20 @@ def test_a_carry_without_the_axes_of_the_batch_is_refused(carry, says):
         adjoints(lambda params, carry, x: (carry, x), (), carry, np.zeros((4, 3, 1)), jnp.sum)
 
 
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (lambda params, carry, x: (x, carry), r"the step gives a carry of the form .*; expected .*'h'"),
+        (lambda params, carry, x: carry, "expected two, \\(carry, y\\)"),
+        (lambda params, carry, x: ({"h": carry["h"].T}, x), r"component \['h'\] \[2, 3\] of \[3, 2\]"),
+    ],
+)
+def test_a_step_that_gives_another_carry_is_refused(step, says):
+    """As one does that gives its output first, in the order of Haiku."""
+    with pytest.raises(UserError, match=says):
+        adjoints(step, (), {"h": np.zeros((3, 2))}, np.zeros((4, 3, 2)), jnp.sum)
+
+
 def test_lengths_may_be_a_list():
     step = lambda params, carry, x: (0.5 * carry + x, carry)  # noqa: E731
     find = lambda: adjoints(step, (), np.zeros((2, 1)), np.ones((3, 2, 1)), jnp.sum, lengths=[3, 1])  # noqa: E731

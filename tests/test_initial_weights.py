@@ -50,7 +50,7 @@ def is_chrono(forget, max_lag):
 
 @pytest.mark.parametrize("max_lag", [3, 100, 5000.0])
 def test_chrono(max_lag):
-    b = biases(lstm(hidden=2000, max_lag=max_lag, forget_bias=7.0, recurrent_init="identity"), "ifgo")
+    b = biases(lstm(hidden=2000, max_lag=max_lag, recurrent_init="identity"), "ifgo")
     is_chrono(b["f"], max_lag)
     np.testing.assert_array_equal(b["i"], -b["f"])
     assert not b["g"].any() and not b["o"].any()
@@ -156,6 +156,17 @@ def test_a_lag_that_no_bias_can_hold_is_refused():
     for make in (lstm, gru):
         with pytest.raises(UserError, match=r"max_lag=1e\+40; expected more than 2 steps, up to 1e\+09"):
             make(max_lag=1e40)
+
+
+@pytest.mark.parametrize(
+    ("name", "bias"),
+    [(name, "forget_bias") for name in ("lstm", "janet", "mgu", "min_lstm")]
+    + [(name, "input_bias") for name in ("lstm", "min_lstm")]
+    + [(name, "update_bias") for name in ("gru", "min_gru")],
+)
+def test_a_bias_and_the_lag_that_stands_in_its_place_are_not_both_given(name, bias):
+    with pytest.raises(UserError, match=f"{bias}=2.5 beside max_lag=9, which stands in its place; give one of them"):
+        spec.build(f"{name}(max_lag=9, {bias}=2.5)", [cells], Cell)
 
 
 def test_biases_of_single_units():

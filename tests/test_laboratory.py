@@ -10,7 +10,8 @@ from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.cells.clipped import unclipped
 from seqjax.gradients import adjoints, log10_norms
 from seqjax.gradients.gates import gate_statistics
-from seqjax.gradients.lag import by_lag
+from seqjax.gradients.jacobians import step_jacobians
+from seqjax.gradients.lag import by_lag, mean_log10, step_gradients
 from seqjax.gradients.lyapunov import lyapunov
 from seqjax.gradients.noise import clip_fraction, signal_to_noise
 from seqjax.gradients.regularizers import gradient_flossing
@@ -151,3 +152,19 @@ def test_what_is_no_number_is_told_as_such():
     way, _, xs = tape("rnn(hidden=2)", 3, 1)
     with pytest.raises(UserError, match="windows is empty; expected at least one"):
         truncation_bias(way.cell, way.params, xs, jnp.sum, windows=[])
+
+
+def test_lengths_of_the_laboratory_may_be_a_list():
+    decay = lambda params, carry, x: (params * carry + x, carry)  # noqa: E731
+    way = Direction(Cell(None, lambda params, shape: jnp.zeros((*shape, 1)), decay), jnp.ones(1), False)
+    xs, of = np.ones((3, 2, 1)), {"lengths": [3, 1]}
+    bars = Scaled(xs, np.zeros((3, 2)))
+    found = jax.eval_shape(
+        lambda: (
+            step_jacobians(way, xs, xs, **of),
+            input_sensitivity(way, xs, **of),
+            step_gradients(way, xs, xs, bars, **of).share["params"],
+            mean_log10(xs[..., 0], **of),
+        )
+    )
+    assert [each.shape for each in found] == [(3, 2, 1, 1), (3, 2), (3, 2), (3,)]

@@ -33,19 +33,25 @@ def require_batch(carry: PyTree, batch_shape: tuple[int, ...]) -> None:
 
 def require_step(carry: PyTree, given: Any, batch_shape: tuple[int, ...]) -> None:
     """Raises UserError where what a step made of a carry, as shapes, is not a carry of the same form and an output."""
+    require_after(carry, given)
+    y = given[1]
+    if getattr(y, "shape", ())[:-1] != batch_shape or y.ndim != len(batch_shape) + 1:
+        told = list(y.shape) if hasattr(y, "shape") else jax.tree.structure(y)
+        raise UserError(f"the step's output is {told}; expected one array, {list(batch_shape)} and its width")
+
+
+def require_after(carry: PyTree, given: Any) -> None:
+    """Raises UserError where what a step made of a carry, as shapes, is not two, of which a carry of the same form."""
     if not (isinstance(given, tuple) and len(given) == 2):
         raise UserError(f"the step gives {jax.tree.structure(given)}; expected two, (carry, y)")
-    after, y = given
+    after, _ = given
     if jax.tree.structure(after) != jax.tree.structure(carry):
         forms = f"{jax.tree.structure(after)}; expected {jax.tree.structure(carry)}, as it was given"
         raise UserError(f"the step gives a carry of the form {forms}")
     for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(carry), jax.tree.leaves(after)):
-        if new.shape != old.shape:
-            shapes = f"{list(new.shape)} of {list(old.shape)}; expected the same"
+        if new.shape != jnp.shape(old):
+            shapes = f"{list(new.shape)} of {list(jnp.shape(old))}; expected the same"
             raise UserError(f"the step makes {_name(path)} {shapes}")
-    if getattr(y, "shape", ())[:-1] != batch_shape or y.ndim != len(batch_shape) + 1:
-        told = list(y.shape) if hasattr(y, "shape") else jax.tree.structure(y)
-        raise UserError(f"the step's output is {told}; expected one array, {list(batch_shape)} and its width")
 
 
 def _name(path: tuple[Any, ...]) -> str:

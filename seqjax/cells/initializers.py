@@ -68,10 +68,23 @@ def chrono(key: Array, hidden: int, max_lag: float) -> Array:
 LONGEST_LAG = 1e9
 
 
-def require_lag(max_lag: float | None) -> None:
-    """Raise UserError unless chrono initialization, where it is asked for, has a range to draw from."""
-    if max_lag is not None and not 2 < max_lag <= LONGEST_LAG:
+def require_lag(max_lag: float | None, **biases: tuple[Bias, float]) -> None:
+    """Chrono initialization, where it is asked for, has a range to draw from and a place, that of no bias given.
+
+    Args:
+        max_lag: as cells take it.
+        **biases: those in whose place it stands, each the value and its default.
+
+    Raises:
+        UserError: it has not.
+    """
+    if max_lag is None:
+        return
+    if not 2 < max_lag <= LONGEST_LAG:
         raise UserError(f"max_lag={max_lag}; expected more than 2 steps, up to {LONGEST_LAG:g}")
+    for name, (value, default) in biases.items():
+        if value != default:
+            raise UserError(f"{name}={value} beside max_lag={max_lag}, which stands in its place; give one of them")
 
 
 def bias(hidden: int, value: Bias) -> Array:

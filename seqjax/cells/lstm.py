@@ -165,8 +165,9 @@ def lstm(
 
     Raises:
         UserError: hidden < 1, or no multiple of block_size, max_lag <= 2, coupled gates of which one is
-            missing, a tuple of biases for another number of gates, the bias of a gate that is left out or, where
-            they are coupled, of the input gate, gates_to_input without full_gate_recurrence, or that without a gate.
+            missing, a tuple of biases for another number of gates, the bias of a gate that is left out, beside max_lag
+            or, where gates are coupled, of the input gate, gates_to_input without full_gate_recurrence, or that
+            without a gate.
     """
     initializers.require_width(hidden)
     if block_size < 1 or hidden % block_size:
@@ -175,7 +176,7 @@ def lstm(
     initializers.require_biases(width, forget_bias=forget_bias, input_bias=input_bias, output_bias=output_bias)
     if coupled and not (forget_gate and input_gate):
         raise UserError("coupled=True ties the forget gate to the input gate; it needs both")
-    initializers.require_lag(max_lag)
+    initializers.require_lag(max_lag, forget_bias=(forget_bias, 1.0), input_bias=(input_bias, 0.0))
     if gates_to_input and not full_gate_recurrence:
         raise UserError("gates_to_input=True adds to full_gate_recurrence=True; it needs that")
     if full_gate_recurrence and not (forget_gate or input_gate or output_gate):

@@ -66,10 +66,10 @@ def mgu(
         input_init, input_scale: how W_x begins; see `initializers.inputs`.
 
     Raises:
-        UserError: hidden < 1 or max_lag <= 2.
+        UserError: hidden < 1, max_lag <= 2, or forget_bias beside max_lag.
     """
     initializers.require_width(hidden)
-    initializers.require_lag(max_lag)
+    initializers.require_lag(max_lag, forget_bias=(forget_bias, 0.0))
 
     def init(key: Array, input_size: int) -> MGUParams:
         key_x, key_h, key_lag = jax.random.split(key, 3)

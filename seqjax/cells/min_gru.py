@@ -67,10 +67,10 @@ def min_gru(
         input_init, input_scale: how W begins; see `initializers.inputs`.
 
     Raises:
-        UserError: hidden < 1 or max_lag <= 2.
+        UserError: hidden < 1, max_lag <= 2, or update_bias beside max_lag.
     """
     initializers.require_width(hidden)
-    initializers.require_lag(max_lag)
+    initializers.require_lag(max_lag, update_bias=(update_bias, 0.0))
 
     def init(key: Array, input_size: int) -> MinGRUParams:
         key_x, key_lag = jax.random.split(key)

@@ -73,10 +73,10 @@ def min_lstm(
         input_init, input_scale: how W begins; see `initializers.inputs`.
 
     Raises:
-        UserError: hidden < 1 or max_lag <= 2.
+        UserError: hidden < 1, max_lag <= 2, or one of the biases beside max_lag.
     """
     initializers.require_width(hidden)
-    initializers.require_lag(max_lag)
+    initializers.require_lag(max_lag, forget_bias=(forget_bias, 0.0), input_bias=(input_bias, 0.0))
 
     def init(key: Array, input_size: int) -> MinLSTMParams:
         key_x, key_lag = jax.random.split(key)

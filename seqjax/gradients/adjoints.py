@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.carries import require_batch, require_floats
+from seqjax.cells.carries import require_after, require_batch, require_floats
 from seqjax.cells.clipped import unclipped
 from seqjax.gradients.scaled import Scaled, share_scale
 from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
@@ -44,9 +44,11 @@ def adjoints(
         δ with the carry's structure, value leaves [T, B, ...], log [T, B].
 
     Raises:
-        UserError: a carry that is not of floating point or has not the batch's axes, or a loss that depends on no step.
+        UserError: a carry that is not of floating point, has not the batch's axes, or is another one after a step;
+            a loss that depends on no step.
     """
     require_batch(carry, xs.shape[1:-1])
+    require_after(carry, jax.eval_shape(step, params, carry, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype)))
     lengths = None if lengths is None else jnp.asarray(lengths)
     cell = Cell(lambda key, size: params, lambda params, shape: carry, step)
     way = Direction(cell, params, reverse)
@@ -89,7 +91,7 @@ def backward(
         δ with the carry's structure, leaves [T, B, ...], and ∂L/∂x_t, value [T, B, D].
     """
     require_floats(carries)
-    cell = unclipped(way.cell)
+    cell, lengths = unclipped(way.cell), None if lengths is None else jnp.asarray(lengths)
     steps = jnp.arange(xs.shape[0])
     batch = xs.shape[1:-1]
     start = Scaled(jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), carries), jnp.zeros(batch))

@@ -57,7 +57,7 @@ def sensitivities(
     Raises:
         UserError: n times P beyond SENSITIVITY_LIMIT, an unknown name, or a carry not of floating point.
     """
-    named, size = components(way.params), flat_size(way.cell, way.params)
+    named, size = components(way.params, "params"), flat_size(way.cell, way.params)
     chosen = list(named) if leaves is None else list(leaves)
     for name in chosen:
         if name not in named:

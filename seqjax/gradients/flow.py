@@ -18,7 +18,7 @@ from seqjax.gradients.norms import components
 from seqjax.gradients.sensitivity import horizons, input_sensitivity
 from seqjax.gradients.singular import singular_values
 from seqjax.gradients.spectra import effective_rank
-from seqjax.gradients.states import flat_size
+from seqjax.gradients.states import ends_of, flat_size
 from seqjax.types import Array, Batch, Model, PyTree
 from seqjax.unroll import recording, unroll
 
@@ -38,7 +38,7 @@ def flow(
 
     spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences, of ∂s_T/∂s_{T-lag};
                  'effective_rank' [L], of those k alone
-    lyapunov:    'exponents' [k] in nats a step; 'running' [T, k], their estimates so far
+    lyapunov:    'exponents' [k] in nats a step; 'running' [T, k], their estimates so far, NaN past the longest sequence
     lag:         parameter block -> [T], log10 of ‖contribution to ∂L/∂W‖ by lag, mean over sequences
     sensitivity: 'log10_by_lag' [T] of ‖∂y_T/∂x_{T-lag}‖; 'fall_e' and 'fall_100', the memory horizons
     gates:       gate -> [T], its mean over units and sequences; with '/closed' and '/open' the shares
@@ -77,7 +77,11 @@ def flow(
     if "lyapunov" in quantities:
         spectrum = lyapunov(way, carries, xs, lengths, k=k)
         exponent = spectrum.maximal
-        found["lyapunov"] = {"exponents": spectrum.mean, "running": spectrum.running}
+        exists = jnp.arange(xs.shape[0]) < jnp.max(ends_of(lengths, *xs.shape[:2]))
+        found["lyapunov"] = {
+            "exponents": spectrum.mean,
+            "running": jnp.where(exists[:, None], spectrum.running, jnp.nan),
+        }
     if "lag" in quantities:
         steps_parts = model_step_gradients(model, params, batch, loss)[0][0]
         found["lag"] = {
@@ -106,7 +110,7 @@ def flow(
         found["truncation"] = truncation(model, params, batch, loss, windows)._asdict()
     if "curse" in quantities:
         limit = SENSITIVITY_LIMIT // 8 // flat_size(way.cell, way.params)
-        small = [name for name, leaf in components(way.params).items() if 0 < leaf.size <= limit]
+        small = [name for name, leaf in components(way.params, "params").items() if 0 < leaf.size <= limit]
         grown = sensitivities(way, few(carries, 1), few(xs, 1), few_lengths, leaves=small)
         found["curse"] = grown.states | grown.parameters
     return found

@@ -90,5 +90,5 @@ def _keep_valid(values: Array, other: Array, lengths: Array | None) -> Array:
     """values [T, B, ...] at the steps that exist, the other elsewhere."""
     if lengths is None:
         return values
-    valid = jnp.arange(values.shape[0])[:, None] < lengths
+    valid = jnp.arange(values.shape[0])[:, None] < jnp.asarray(lengths)
     return keep_where(valid, values, jnp.broadcast_to(other, values.shape))

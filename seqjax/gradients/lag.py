@@ -75,7 +75,7 @@ def step_gradients(
     deltas, _ = backward(way, carries, xs, ys_bar, lengths)
     leaving = jax.tree.map(lambda leaf: _neighbour(leaf, way.reverse), deltas)
     if lengths is not None:
-        blank = lambda leaf: keep_where(steps < lengths, leaf, jnp.zeros_like(leaf))  # noqa: E731
+        blank = lambda leaf: keep_where(steps < jnp.asarray(lengths), leaf, jnp.zeros_like(leaf))  # noqa: E731
         xs = blank(xs)
         leaving, ys_bar = (Scaled(jax.tree.map(blank, part.value), part.log) for part in (leaving, ys_bar))
     bars, log = share_scale(leaving, ys_bar)
@@ -164,7 +164,7 @@ def mean_log10(log10: Array, lengths: Array | None = None) -> Array:
 
     Only sequences that have the step count; NaN at a step that none has.
     """
-    valid = jnp.ones(log10.shape, bool) if lengths is None else jnp.arange(log10.shape[0])[:, None] < lengths
+    valid = jnp.arange(log10.shape[0])[:, None] < ends_of(lengths, *log10.shape)
     return jnp.where(jnp.any(valid, 1), log_mean(log10 * LN10, valid) / LN10, jnp.nan)
 
 
@@ -201,12 +201,12 @@ def _cutter(params: PyTree, blocks: tuple[str, ...]) -> Callable[[PyTree], dict[
     widest = _widest(params)
     if blocks and widest % len(blocks):
         raise UserError(f"blocks={blocks}; the parameters' last axis of {widest} is not {len(blocks)} equal blocks")
-    for block in set(blocks) & set(components(params)):
+    for block in set(blocks) & set(components(params, "params")):
         raise UserError(f"blocks={blocks}; {block!r} is the name of a parameter, so call that block otherwise")
 
     def cut(params: PyTree) -> dict[Part, Array]:
         parts: dict[Part, Array] = {}
-        for name, leaf in components(params).items():
+        for name, leaf in components(params, "params").items():
             if blocks and leaf.ndim and leaf.shape[-1] == widest:
                 parts |= {(name, block): part for block, part in zip(blocks, jnp.split(leaf, len(blocks), -1))}
             else:

@@ -63,11 +63,11 @@ def way_name(depth: int, number: int, ways: int) -> str:
     return f"layer_{depth}" if ways == 1 else f"layer_{depth}/{('forward', 'backward')[number]}"
 
 
-def components(carry: PyTree) -> dict[str, Array]:
-    """The leaves of a carry by the field names of its NamedTuple, or by their places."""
+def components(tree: PyTree, alone: str = "state") -> dict[str, Array]:
+    """The leaves of a carry by the field names of its NamedTuple, or by their places; `alone`, the name of an array."""
     named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
-        named[jax.tree_util.keystr(path, simple=True, separator=".") or "state"] = leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        named[jax.tree_util.keystr(path, simple=True, separator=".") or alone] = leaf
     return named
 
 

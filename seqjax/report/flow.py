@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqjax.report.figures import PALETTE, Figure, canvas, cell_styles, head, legend_above, line, panels, png
+from seqjax.report.figures import PALETTE, Figure, by_task, canvas, cell_styles, head, legend_above, line, panels, png
 from seqjax.report.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "reset_gate", "update_gate")
 DEEPEST = -8  # powers of ten below which a sensitivity leaves the panel
@@ -42,7 +43,7 @@ def _one_panel_each(
         return png(figure)
 
 
-def _one_panel_for_all(
+def _one_panel_a_task(
     records: Sequence[Record],
     quantity: str,
     draw: Callable[[Axes, dict[str, Any], dict[str, Any]], None],
@@ -50,18 +51,27 @@ def _one_panel_for_all(
     x: str,
     y: str,
 ) -> bytes | None:
-    having, styles = [record for record in records if record.flow.get(quantity)], cell_styles(records)
-    if not having:
+    tasks, styles = by_task([record for record in records if record.flow.get(quantity)]), cell_styles(records)
+    if not tasks:
         return None
-    with canvas(6.5, 3.4) as figure:
-        ax = figure.subplots()
-        for record in having:
-            draw(ax, record.flow[quantity], styles[record.cell])
-        finish(ax)
-        ax.set_xlabel(x)
-        ax.set_ylabel(y)
-        legend_above(figure, [line(record.cell, **styles[record.cell]) for record in having])
+    columns = min(3, len(tasks))
+    with canvas(6.5 if columns == 1 else 3.3 * columns + 0.6, 3.4 * -(-len(tasks) // columns)) as figure:
+        axes = panels(figure, len(tasks), columns)
+        for ax, (task, members) in zip(axes, tasks.items()):
+            for record in members:
+                draw(ax, record.flow[quantity], styles[record.cell])
+            finish(ax)
+            head(ax, task, size=9)
+            ax.set_xlabel(x)
+        for ax in axes[::columns]:
+            ax.set_ylabel(y)
+        _legend(figure, tasks, styles)
         return png(figure)
+
+
+def _legend(figure: Canvas, tasks: dict[str, list[Record]], styles: dict[str, dict[str, Any]]) -> None:
+    cells = dict.fromkeys(record.cell for members in tasks.values() for record in members)
+    legend_above(figure, [line(cell, **styles[cell]) for cell in cells])
 
 
 def _spectrum(records: Sequence[Record]) -> Figure | None:
@@ -69,7 +79,7 @@ def _spectrum(records: Sequence[Record]) -> Figure | None:
         values = np.array(found["log10_singular_values"], float)
         for n, curve in enumerate(values.T):
             ax.plot(found["lags"], curve, color=PALETTE[0], alpha=1 - 0.7 * n / max(len(values.T) - 1, 1), marker=".")
-        ax.set_xscale("log")
+        ax.set_xscale("log", base=2)
         ax.axhline(0, color="#999999", linewidth=0.8)
 
     drawn = _one_panel_each(
@@ -132,7 +142,7 @@ def _sensitivity(records: Sequence[Record]) -> Figure | None:
         ax.set_ylim(max(low, DEEPEST) - 0.3, high + 0.3)
 
     y = "log₁₀ ‖∂y_T/∂x_t‖, relative to lag 0"
-    drawn = _one_panel_for_all(records, "sensitivity", draw, finish, "lag T - t (steps)", y)
+    drawn = _one_panel_a_task(records, "sensitivity", draw, finish, "lag T - t (steps)", y)
     words = (
         "How much the last output depends on the input of each step before it. The lag at which a curve crosses a "
         "dotted line is a memory horizon; one that has left the panel below is of no use to learning."
@@ -171,7 +181,7 @@ def _noise(records: Sequence[Record]) -> Figure | None:
     def finish(ax: Axes) -> None:
         ax.axhline(0, color="#999999", linewidth=0.8)
 
-    drawn = _one_panel_for_all(records, "noise", draw, finish, "time step t", "log₁₀ ‖mean of ∂L/∂carry‖ / spread")
+    drawn = _one_panel_a_task(records, "noise", draw, finish, "time step t", "log₁₀ ‖mean of ∂L/∂carry‖ / spread")
     words = (
         "The gradient that arrives at each time step, its mean over the sequences of the batch against their spread "
         "about it. At -n, signal and noise are even in a batch of about 100ⁿ sequences; with B sequences the mean of "
@@ -181,27 +191,25 @@ def _noise(records: Sequence[Record]) -> Figure | None:
 
 
 def _truncation(records: Sequence[Record]) -> Figure | None:
-    curves = [
-        (record.cell, {name: np.array(values, float) for name, values in record.flow["truncation"].items()})
-        for record in records
-        if record.flow.get("truncation")
-    ]
-    curves = [(cell, found) for cell, found in curves if np.isfinite(found["cosine"]).any()]  # else an axis has none
-    if not curves:
+    numbers = lambda record, name: np.array(record.flow["truncation"][name], float)  # noqa: E731
+    having = [record for record in records if record.flow.get("truncation")]
+    tasks = by_task([record for record in having if np.isfinite(numbers(record, "cosine")).any()])  # else an empty axis
+    if not tasks:
         return None
     styles = cell_styles(records)
-    with canvas(8.5, 3.2) as figure:
-        left, right = figure.subplots(1, 2)
-        for cell, found in curves:
-            left.plot(found["windows"], found["cosine"], **styles[cell] | {"marker": ".", "markevery": 1})
-            right.plot(found["windows"], found["log10_ratio"], **styles[cell] | {"marker": ".", "markevery": 1})
-        left.set_ylabel("cosine with the full gradient")
-        right.set_ylabel("log₁₀ length, truncated / full")
-        for ax, ideal in ((left, 1), (right, 0)):
-            ax.axhline(ideal, color="#999999", linewidth=0.8)
-            ax.set_xscale("log", base=2)
-            ax.set_xlabel("window (steps)")
-        legend_above(figure, [line(cell, **styles[cell]) for cell in dict(curves)])
+    with canvas(8.5, 3.2 * len(tasks)) as figure:
+        for row, (task, members) in zip(figure.subplots(len(tasks), 2, squeeze=False), tasks.items()):
+            for ax, name, ideal in zip(row, ("cosine", "log10_ratio"), (1, 0)):
+                for record in members:
+                    style = styles[record.cell] | {"marker": ".", "markevery": 1}
+                    ax.plot(numbers(record, "windows"), numbers(record, name), **style)
+                ax.axhline(ideal, color="#999999", linewidth=0.8)
+                ax.set_xscale("log", base=2)
+                ax.set_xlabel("window (steps)")
+                head(ax, task, size=9)
+            row[0].set_ylabel("cosine with the full gradient")
+            row[1].set_ylabel("log₁₀ length, truncated / full")
+        _legend(figure, tasks, styles)
         drawn = png(figure)
     words = (
         "What truncated backpropagation leaves of the gradient of the cell's parameters: its direction and its length "
@@ -218,8 +226,9 @@ def _curse(records: Sequence[Record]) -> Figure | None:
                 curve = np.array(found[name], float)
                 label = kind.format(*name.split("/", 1))
                 ax.plot(np.arange(1, len(curve) + 1), curve, label=label, linestyle=line_style, color=colour)
-        ax.set_xscale("log")
-        ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1))
+        ax.set_xscale("log", base=2)
+        columns = -(-len(ax.lines) // 12)  # what fits beside a panel
+        ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns)
 
     drawn = _one_panel_each(records, "curse", draw, "time step t", "log₁₀ mean square")
     words = (

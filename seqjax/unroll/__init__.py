@@ -92,9 +92,10 @@ def unroll(
     """
     run = find_strategy(strategy)
     batch_shape = xs.shape[1:-1]
-    if lengths is not None and jnp.shape(lengths) != batch_shape:
-        raise UserError(f"lengths of shape {jnp.shape(lengths)} for a batch of shape {batch_shape}")
-    lengths = None if lengths is None else jnp.minimum(jnp.asarray(lengths), xs.shape[0])
+    if lengths is not None:
+        lengths = jnp.minimum(jnp.asarray(lengths), xs.shape[0])
+        if lengths.shape != batch_shape:
+            raise UserError(f"lengths of shape {lengths.shape} for a batch of shape {batch_shape}")
     if carry is None:
         carry = cell.initial_carry(params, batch_shape)
     cell, params = prepared(cell, params)

@@ -71,7 +71,8 @@ def parts_of(cell: Cell, params: PyTree, xs: Array, carry: PyTree, nudge: PyTree
     elif isinstance(step, functools.partial) and step.func is rnn_step:
         parts = rnn_parts(step.args[0])
     else:
-        return f"the step {getattr(step, '__qualname__', step)!r} is not that of this package's lstm, gru or rnn"
+        named = getattr(step, "func", step)
+        return f"the step {getattr(named, '__qualname__', named)!r} is not that of this package's lstm, gru or rnn"
     dtypes = sorted({str(jnp.result_type(leaf)) for leaf in jax.tree.leaves((params, xs, carry, nudge))})
     if len(dtypes) > 1 or not jnp.issubdtype(dtypes[0], jnp.floating):
         return f"dtypes {', '.join(dtypes)}, where parameters, inputs and carry should have one of floating point"
