@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line
-from experiments.launch import Launch, read_launch, require_none_died, train_apart
+from experiments.launch import Launch, mesh_here, read_launch, require_none_died, train_apart
 from experiments.preemption import preemptible
 from experiments.progress import progress_bar
 from experiments.report import show_report
@@ -68,7 +68,7 @@ def run(
         cells,
         task_specs,
         lambda **named: command_line.config_from(values, **settings, **named),
-        values.mesh,
+        mesh_here(values),
     )
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}

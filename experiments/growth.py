@@ -45,11 +45,11 @@ def with_length(
                 row[name] = {"missing": why}
                 continue
             planned += _seconds(before, length, repeats)
-            for full, way in peers.ways(problem(kind, (length, *size)), [name], ["gradient"]).items():
-                if isinstance(way, str):
-                    row[full] = {"missing": way}
-                else:
-                    there[full] = way
+            way = peers.way_of(name, problem(kind, (length, *size)), ["gradient"])
+            if isinstance(way, str):
+                row[name] = {"missing": way}
+            else:
+                there[name] = way
         calls = {f"T={length}, {name}": way.calls["gradient"] for name, way in there.items()}
         with progress_bar(repeats * len(calls)) as show:
             times = dict(zip(there, interleaved(calls, repeats, show).values()))

@@ -16,10 +16,12 @@ from experiments.progress import progress_bar
 from seqjax import UserError, spec
 from seqjax.spec import did_you_mean
 from seqjax.training import Config, prepare, processes, train
+from seqjax.training.mesh import read_mesh
 from seqjax.training.record import is_finished, read_json, write_json
 from seqjax.training.signals import as_interrupts
 
 LOCAL = ("jobs", "setup")  # what local(...) takes
+LISTS = ("setup", "teardown", "srun_args")  # of which submitit wants lists, where a text is one command
 A_YEAR = 365 * 24 * 60  # minutes; submitit would end a job of its own after two
 
 
@@ -40,7 +42,7 @@ class Job:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             os.environ |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
         settings = Config(**config)
-        backend.set_up_jax(len(settings.runs) > 1)
+        backend.set_up_jax(max(len(settings.runs), read_mesh(mesh).data or 1) > 1)
         processes.join(None, None, None, timeout=timeout)
 
         def tell(step: int, words: str) -> None:
@@ -99,11 +101,12 @@ def read_launch(text: str) -> Launch:
         raise UserError(
             f"{where}: there is no srun, so no Slurm cluster here; --launch=local runs the jobs on this machine"
         )
-    options = {"job_name": "seqjax", **wanted.arguments}
+    given = {name: _listed(where, name, value) if name in LISTS else value for name, value in wanted.arguments.items()}
+    options = {"job_name": "seqjax", **given}
     at_once = None
     if wanted.name == "local":
-        at_once = wanted.arguments.get("jobs", 1)
-        options = {"timeout_min": A_YEAR, "setup": wanted.arguments.get("setup", ())}
+        at_once = given.get("jobs", 1)
+        options = {"timeout_min": A_YEAR, "setup": given.get("setup", [])}
         if type(at_once) is not int or at_once < 1:
             raise UserError(f"{where}: jobs={at_once!r}; expected how many run at a time, at least 1")
 
@@ -113,6 +116,20 @@ def read_launch(text: str) -> Launch:
         return made
 
     return Launch(make, at_once)
+
+
+def mesh_here(flag_values: flags.FlagValues) -> str:
+    """The --mesh by which this process prepares programs; 'auto' where a cluster trains them, by devices of its own."""
+    asked = flag_values.launch if "launch" in flag_values else None
+    return "auto" if asked and read_launch(asked).at_once is None else flag_values.mesh
+
+
+def _listed(where: str, name: str, value: Any) -> list[str]:
+    """A command, or several, as a list. Raises UserError for anything else."""
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, (list, tuple)) or not all(isinstance(each, str) for each in found):
+        raise UserError(f"{where}: {name}={value!r}; expected a text, or a list of them")
+    return list(found)
 
 
 def train_apart(

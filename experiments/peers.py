@@ -136,16 +136,21 @@ MAKERS: dict[str, Callable[[Problem, Sequence[str]], Way]] = {
 
 
 def names(only: Sequence[str]) -> list[str]:
-    """Of all ways those whose names begin so; all if empty."""
-    return [name for name in MAKERS if not only or name.startswith(tuple(only))]
+    """Of all ways those whose names begin so; all if empty. Raises UserError where there are none."""
+    found = [name for name in MAKERS if not only or name.startswith(tuple(only))]
+    if not found:
+        raise UserError(f"--only={','.join(only)}; expected how names begin: {', '.join(MAKERS)}")
+    return found
 
 
 def ways(given: Problem, only: Sequence[str] = (), kinds: Sequence[str] = KINDS) -> dict[str, Way | str]:
     """All ways by name, or those whose names begin so; in the place of one that is not there, why."""
-    found: dict[str, Way | str] = {}
-    for name in names(only):
-        try:
-            found[name] = MAKERS[name](given, kinds)
-        except (UserError, ModuleNotFoundError) as error:
-            found[name] = str(error)
-    return found
+    return {name: way_of(name, given, kinds) for name in names(only)}
+
+
+def way_of(name: str, given: Problem, kinds: Sequence[str] = KINDS) -> Way | str:
+    """The way of that name, or why it is not there."""
+    try:
+        return MAKERS[name](given, kinds)
+    except (UserError, ModuleNotFoundError) as error:
+        return str(error)

@@ -135,7 +135,7 @@ def _run_apart(chosen: list[tuple[str, Row]], values: flags.FlagValues, command:
     for name, row in chosen:
         if rows.missing(row, values) is None:
             config = rows.config_asked(row, values)
-            prepare(config, values.mesh)  # what cannot be run is refused before anything is
+            prepare(config, launch.mesh_here(values))  # what cannot be run is refused before anything is
             programs[_title(name, row)] = config, rows.directory_of(name, row, values)
     with hold(folder):
         return launch.train_apart(wanted, folder / values.budget, programs, values, command)
@@ -165,7 +165,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
     if kept.exists():
         _require_no_loss(kept, config.seeds)
     _require_room(kept.parent)
-    prepared = prepare(config, values.mesh)
+    prepared = prepare(config, launch.mesh_here(values))
     with heeded() as stopping, progress_bar(config.steps) as show:
         try:
             train(

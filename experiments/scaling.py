@@ -59,19 +59,22 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         return
     if values.repeats < 1 or values.train_steps < 1:
         raise UserError("--repeats and --train_steps; expected at least 1")
-    if values.what == "one":
-        found = one(command_line.config_from(values, eval_size=1), values.mesh, values.train_steps, values.repeats)
-        if processes.is_first():
-            print(json.dumps(found))
-        return
     numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]
     if not numbers or min(numbers) < 1:
         raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, as in 1,2,4")
     if values.record:
-        require_place(Path(values.record))
+        processes.by_first(lambda: require_place(Path(values.record)))
     record = {"what": values.what, "command": command_line.command("scaling", argv), "note": values.note}
     record |= {"environment": environment(), "machine": machine(), "repeats": values.repeats}
-    record |= {"config": f"{values.cell} on {values.task}, batches of {values.batch_size}", "rows": []}
+    record |= {"config": f"{values.cell} on {values.task}, batches of {values.batch_size}"}
+    if values.what == "one":
+        found = one(command_line.config_from(values, eval_size=1), values.mesh, values.train_steps, values.repeats)
+        if processes.is_first():
+            print(json.dumps(found))
+            if values.record:
+                write_json(Path(values.record), record | found)
+        return
+    record["rows"] = []
     for number in numbers:
         for mesh, seeds, devices, count in _cases(values.what, number, values.seeds):
             print(f"{number} {values.what}, mesh {mesh} ...", file=sys.stderr, flush=True)

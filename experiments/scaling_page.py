@@ -146,6 +146,6 @@ def update(page: Path, folder: Path) -> None:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was measured -> its record."""
-    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    return {record["what"]: record for record in sorted(found, key=lambda record: list(HEADINGS).index(record["what"]))}
+    """What was measured -> its record; none of one process by itself, which has no table."""
+    found = {record["what"]: record for record in (json.loads(path.read_text()) for path in folder.glob("*.json"))}
+    return {what: found[what] for what in HEADINGS if what in found}

@@ -103,7 +103,7 @@ def layers(values: flags.FlagValues) -> dict[str, Any]:
         everyone = peers.ways(ways.problem(values.layer, size), values.only)
         there = {name: way for name, way in everyone.items() if isinstance(way, ways.Way)}
         if not there:
-            raise UserError(f"--only={','.join(values.only)}; expected how names begin: seqjax, flax.linen, torch ...")
+            raise UserError("; ".join(f"{name}: {why}" for name, why in everyone.items()))
         _require_agreement({name: way for name, way in there.items() if not name.startswith(ways.PRODUCTS)})
         calls = {f"{name}: {kind}": call for name, way in there.items() for kind, call in way.calls.items()}
         with progress_bar(values.repeats * len(calls)) as show:
@@ -191,7 +191,7 @@ def _require_agreement(there: dict[str, ways.Way]) -> None:
     for name, way in others:
         got = [way.calls[kind]() for kind in ("forward", "gradient")]
         for ours, theirs in zip(jax.tree.leaves(expected), jax.tree.leaves(got)):
-            ours, theirs = np.asarray(ours), np.asarray(theirs)
+            ours, theirs = (np.asarray(leaf.cpu() if hasattr(leaf, "cpu") else leaf) for leaf in (ours, theirs))
             off = np.abs(ours - theirs).max() / (np.abs(ours).max() + 1e-30)
             if not off < limit:
                 raise UserError(f"{name} and {first} disagree by {off:.1e}; nothing was timed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,7 @@ def torch(given: Problem) -> Way:
         if given.kind == "gru":
             module.bias_hh_l0[2 * hidden :] = copied(params.b_n)
 
-    def slopes(w_x: np.ndarray, w_h: np.ndarray, b: np.ndarray, b_h: np.ndarray) -> PyTree:
+    def slopes(w_x: Any, w_h: Any, b: Any, b_h: Any) -> PyTree:
         found = params._replace(w_x=w_x.T, w_h=w_h.T, b=b)
         return found._replace(b_n=b_h[2 * hidden :]) if given.kind == "gru" else found
 
@@ -62,7 +63,7 @@ def flashrnn(given: Problem, backend: str = "cuda_fused") -> Way:
         )
         return states[0, :, :, 0].transpose(0, 1)
 
-    def slopes(*found: np.ndarray) -> PyTree:
+    def slopes(*found: Any) -> PyTree:
         return given.params._replace(**dict(zip(("w_x", "w_h", "b", "b_n"), found)))
 
     way = _in_torch(layer, leaves, slopes)
@@ -78,19 +79,22 @@ def _present(params: PyTree) -> list[Array]:
 
 
 def _in_torch(layer: Callable[[], Any], leaves: list[Any], slopes: Callable[..., PyTree]) -> Way:
-    """A layer () -> ys [T, B, H] of torch with parameters `leaves`, whose gradients `slopes` turns into ours."""
+    """A layer () -> ys [T, B, H] of torch with parameters `leaves`, whose gradients `slopes` turns into ours.
+
+    As of JAX's ways, what a call gives is there, on the device where it was made, and nowhere else.
+    """
     torch = importlib.import_module("torch")
     optimizer = torch.optim.Adam(leaves, lr=0.0)  # whatever the rate, the same work
 
-    def forward() -> np.ndarray:
+    def forward() -> Any:
         with torch.no_grad():
-            return layer().cpu().numpy()
+            return layer()
 
-    def gradient() -> tuple[float, PyTree]:
+    def gradient() -> tuple[Any, PyTree]:
         optimizer.zero_grad()
         loss = (layer() ** 2).sum()
         loss.backward()
-        return loss.item(), slopes(*(leaf.grad.cpu().numpy() for leaf in leaves))
+        return loss.detach(), slopes(*(leaf.grad for leaf in leaves))
 
     def step() -> None:
         gradient()
@@ -100,7 +104,14 @@ def _in_torch(layer: Callable[[], Any], leaves: list[Any], slopes: Callable[...,
         for _ in range(TOGETHER):
             step()
 
-    return Way({"forward": forward, "gradient": gradient, "step": step, "steps": steps}, {}, {})
+    def awaited(call: Callable[[], Any]) -> Any:
+        found = call()
+        if leaves[0].is_cuda:
+            torch.cuda.synchronize()
+        return found
+
+    calls = {"forward": forward, "gradient": gradient, "step": step, "steps": steps}
+    return Way({kind: functools.partial(awaited, call) for kind, call in calls.items()}, {}, {})
 
 
 def products(given: Problem) -> Way:

@@ -125,7 +125,8 @@ def products(given: Problem, kinds: Sequence[str]) -> Way:
     """No layer: the matrix products that one cannot do without, one after the other as they must be, and no more.
 
     Forward x_t W_x + h_{t-1} W_h for each t; backwards a_t W_hᵀ for each t, and Σ_t x_tᵀ a_t and Σ_t h_{t-1}ᵀ a_t, a
-    product each.
+    product each. The biases' slope is where the loop backwards ends: of what nobody asks for XLA makes nothing, and an
+    update asks for slopes alone.
     What a layer takes beside them is its own; below them only faster products lead.
     """
     steps, batch, _ = given.xs.shape
@@ -146,7 +147,7 @@ def products(given: Problem, kinds: Sequence[str]) -> Way:
             jnp.concatenate([jnp.zeros((1, batch, hidden)), a[:-1, :, :hidden]]),
         )
         w_x, w_h = (rows.reshape(steps * batch, -1).T @ flat for rows in (xs, before))
-        return jnp.sum(end), params._replace(w_x=w_x, w_h=w_h)
+        return jnp.sum(a), params._replace(w_x=w_x, w_h=w_h, b=jnp.full_like(params.b, jnp.sum(end)))
 
     return from_gradient(forward, gradient, given, kinds)
 

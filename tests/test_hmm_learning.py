@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contract import close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_hmm import KINDS, B, S, T, V, model, seen
@@ -116,3 +117,14 @@ def test_of_a_long_text_the_states_are_found_as_exactly_as_of_a_short_one():
     z, said = states[:, 0], hmm.emission.log_probs  # paths may be as good as each other
     of_path = hmm.log_initial[z[0]] + hmm.log_transition[z[:-1], z[1:]].sum() + said[z, xs[:, 0]].sum()
     assert best[0] - of_path < 1e-3 and float(score[0]) == pytest.approx(float(best[0]), rel=2e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_of_numpy_arrays(kind):
+    """Such as these are: handed to no compiled function, or closed over by one."""
+    hmm, xs = model(kind), seen(kind)
+    ours = jax.tree.map(jnp.asarray, hmm)
+    close(room.viterbi(hmm, xs), room.viterbi(ours, xs), 1e-12)
+    close(jax.jit(lambda xs: room.score(hmm, xs))(xs), room.score(ours, xs), 1e-12)
+    states, said = jax.jit(lambda key: room.sample(hmm, key, T, B))(jax.random.key(0))
+    assert states.shape == said.shape[:2] == (T, B)

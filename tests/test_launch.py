@@ -8,8 +8,8 @@ import signal
 import pytest
 from small_runs import SMALL
 
-from experiments import benchmark
-from experiments.launch import Launch, read_launch, run_jobs
+from experiments import benchmark, reproduce
+from experiments.launch import Job, Launch, read_launch, run_jobs
 from seqjax.training import prepare, train
 from seqjax.training.record import is_finished
 from seqjax.types import UserError
@@ -32,6 +32,57 @@ def test_a_wrong_launch_is_one_line_and_writes_nothing(launch, words, tmp_path, 
         read_launch(launch)
     assert benchmark.main([f"--launch={launch}", "--steps=1", "--lengths=3", f"--workdir={tmp_path / 'run'}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """As if Slurm were here."""
+    (tmp_path / "srun").write_text("")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+@pytest.mark.parametrize("script", [benchmark, reproduce])
+def test_devices_of_a_cluster_are_its_jobs_affair(script, cluster, tmp_path, capsys, monkeypatch):
+    """A machine that submits need not have them; one that runs the jobs itself must."""
+    submitted = {}
+
+    def died(launch, folder, work, finished, show):
+        submitted.update(work)
+        return dict.fromkeys(work, "it had to")
+
+    monkeypatch.setattr("experiments.launch.run_jobs", died)
+    flags = {
+        benchmark: ["--cells=rnn(hidden=3)", "--task=adding", "--lengths=3", "--steps=1"],
+        reproduce: ["--paper=hochreiter1997", "--rows=temporal-order-6a", f"--results={tmp_path}", "--budget=smoke"],
+    }[script]
+    flags += ["--mesh=run=9", f"--workdir={tmp_path / 'run'}"]
+    assert script.main([*flags, "--launch=local"]) == 2 and not submitted
+    assert "--mesh='run=9' needs 9 devices" in capsys.readouterr().err
+    assert script.main([*flags, "--launch=slurm"]) == 2
+    assert ": it had to" in capsys.readouterr().err and [mesh for _, mesh, *_ in submitted.values()] == ["run=9"]
+
+
+@pytest.mark.parametrize("kind", ["local", "slurm"])
+def test_a_command_to_begin_with_may_be_a_text(kind, cluster, tmp_path):
+    """As may be several in a list; submitit takes a text for a list of letters, or not at all."""
+    for given, listed in (("'module load cuda'", ["module load cuda"]), ("('a b', 'c')", ["a b", "c"])):
+        executor = read_launch(f"{kind}(setup={given})").executor(tmp_path / "jobs")
+        assert executor.parameters["setup"] == listed
+    with pytest.raises(UserError, match=re.escape("setup=3; expected a text, or a list of them")):
+        read_launch(f"{kind}(setup=3)")
+
+
+@pytest.mark.parametrize(("seeds", "mesh", "shared"), [(1, "auto", False), (1, "data=2", True), (2, "auto", True)])
+def test_a_job_shares_the_cores_as_the_command_itself_would(seeds, mesh, shared, monkeypatch):
+    """Out among several runs, or among the parts of the one run's batch."""
+    asked = []
+    monkeypatch.setattr("experiments.launch.backend.set_up_jax", asked.append)
+    for name in ("processes.join", "prepare", "train"):
+        monkeypatch.setattr(f"experiments.launch.{name}", lambda *_, **__: None)
+    config = SMALL._replace(seeds=seeds, learning_rates=(0.1,))
+    Job()(config._asdict(), mesh, "run", "command", None, 9)
+    assert asked == [shared]
 
 
 def test_jobs_without_steps_are_one_line_and_write_nothing(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """experiments.scaling: the page that its records make, the bytes that it counts, and the sums on paper."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -22,6 +23,17 @@ def test_the_page_is_what_the_records_say():
     assert list(records) == ["runs", "devices", "processes"]
     with pytest.raises(UserError, match="has no place for the tables"):
         scaling_page.rendered("words", records)
+
+
+def test_one_process_by_itself_keeps_its_record(tmp_path, capsys):
+    """What it prints, and how it was made; the page passes over it."""
+    flags = ["--cell=rnn(hidden=2)", "--task=adding(length=2)", "--batch_size=2", "--seeds=1", "--train_steps=1"]
+    kept = tmp_path / "records" / "one.json"
+    assert scaling.main(["--what=one", *flags, "--repeats=1", "--mesh=run=1", f"--record={kept}"]) == 0
+    record, said = json.loads(kept.read_text()), json.loads(capsys.readouterr().out)
+    assert said.items() <= record.items() and len(said["milliseconds"]) == record["repeats"] == 1
+    assert record["what"] == "one" and "--mesh=run=1" in record["command"] and record["environment"]
+    assert scaling_page.read(kept.parent) == {}
 
 
 def test_what_is_exchanged_is_counted():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from contract import close, noise
 
-from experiments import peers, speed, speed_bars, speed_page, torch_peers, ways
+from experiments import growth, peers, speed, speed_bars, speed_page, torch_peers, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
@@ -116,6 +116,54 @@ def test_the_products_alone_are_those_of_a_layer():
         h, slopes = a[:, :4], slopes + rows.T @ a
     found = calls["gradient"]()[1]
     close(slopes, np.concatenate([found.w_x, found.w_h]), 1e-5)
+
+
+def test_an_update_leaves_none_of_the_products_out(monkeypatch):
+    """Nor one of several: a loop forwards and a loop backwards, as where the gradient alone is asked for."""
+    loops = []
+
+    def counted(function, *at):
+        program = jax.jit(function).lower(*at).compile()
+        loops.append(program.as_text().count(" while("))
+        return program, 0.0
+
+    monkeypatch.setattr(ways, "compiled", counted)
+    ways.products(ways.problem("lstm", (3, 2, 5, 4)), ("gradient", "step", "steps"))
+    assert loops == [2, 2, 3]
+
+
+def test_torch_is_timed_where_it_computes(monkeypatch):
+    """No call copies what it gives to the host, as no way of JAX does; from a GPU that takes long."""
+    torch = pytest.importorskip("torch")
+    calls = torch_peers.torch(ways.problem("lstm", (3, 2, 2, 4))).calls
+    with monkeypatch.context() as patched:
+        for name in ("cpu", "numpy"):
+            patched.setattr(torch.Tensor, name, lambda *_: pytest.fail("copied"))
+        for call in calls.values():
+            call()
+
+
+def test_by_length_each_way_is_made_once(monkeypatch):
+    """Also one whose name begins as another's does; and one that is not within the budget is not made at all."""
+    made = []
+    way = ways.Way({"gradient": lambda: None}, {}, {})
+    for name in ("seqjax fused", "seqjax fused, batch split"):
+        monkeypatch.setitem(peers.MAKERS, name, lambda given, kinds, name=name: made.append(name) or way)
+    found = growth.with_length("lstm", (2, 2, 4), [3], ["seqjax fused"], 1, 9.0)["lengths"]["3"]
+    assert made == list(found) == ["seqjax fused", "seqjax fused, batch split"]
+
+
+def test_who_is_not_installed_is_said(monkeypatch, capsys):
+    """Where nobody else is asked for; as a name that nobody has is refused, whatever is timed."""
+
+    def missing(given, kinds):
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    monkeypatch.setitem(peers.MAKERS, "torch", missing)
+    assert speed.main(["--what=layers", "--sizes=1,1,1,1", "--only=torch"]) == 2
+    assert capsys.readouterr().err == "error: torch: No module named 'torch'\n"
+    assert speed.main(["--what=growth", "--lengths=3", "--only=nobody"]) == 2
+    assert "--only=nobody; expected how names begin: seqjax scan, " in capsys.readouterr().err
 
 
 def test_bars_are_judged_by_the_median_of_the_ratios():

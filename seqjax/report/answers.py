@@ -62,7 +62,8 @@ def forecasts(read: np.ndarray, asked: np.ndarray | None, said: np.ndarray) -> F
             axes.axvline(-0.5, color="0.8", linewidth=1)
         axes.legend(fontsize=8)
         figure.supxlabel("steps from now", fontsize=9)
-        return Figure("forecast", "A forecast", "Standardized; grey is what was read before.", png(figure))
+        words = "Standardized, with relative=True less the last row that was read; grey is what was read before."
+        return Figure("forecast", "A forecast", words, png(figure))
 
 
 def score(frames: np.ndarray, given: int) -> Figure:

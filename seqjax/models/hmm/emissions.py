@@ -22,11 +22,11 @@ class Categorical(NamedTuple):
 
     def log_likelihood(self, xs: Array) -> Array:
         """xs [...] integers -> log p(x | state) [..., S]."""
-        return jnp.moveaxis(self.log_probs[:, xs], 0, -1)
+        return jnp.moveaxis(jnp.asarray(self.log_probs)[:, xs], 0, -1)
 
     def sample(self, key: Array, states: Array) -> Array:
         """states [...] -> xs [...]."""
-        return jax.random.categorical(key, self.log_probs[states])
+        return jax.random.categorical(key, jnp.asarray(self.log_probs)[states])
 
     def fitted(self, xs: Array, weights: Array, smoothing: float = 0.0) -> Categorical:
         """The emissions of greatest likelihood for xs [T, B] that count weights [T, B, S].
@@ -58,7 +58,7 @@ class Gaussian(NamedTuple):
     def sample(self, key: Array, states: Array) -> Array:
         """states [...] -> xs [..., D]."""
         noise = jax.random.normal(key, (*states.shape, self.mean.shape[-1]), self.mean.dtype)
-        return self.mean[states] + jnp.sqrt(self.variance[states]) * noise
+        return jnp.asarray(self.mean)[states] + jnp.sqrt(self.variance)[states] * noise
 
     def fitted(self, xs: Array, weights: Array, floor: float = 1e-6) -> Gaussian:
         """The emissions of greatest likelihood, no variance below floor, for xs [T, B, D] and weights [T, B, S].

@@ -91,7 +91,7 @@ def viterbi(hmm: HMM, xs: Array, lengths: Array | None = None, *, parallel: bool
 
         def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
             before, inside = now  # inside: whether the step after this one exists
-            state = jnp.argmax(before + hmm.log_transition[:, after].T, -1)
+            state = jnp.argmax(before + jnp.asarray(hmm.log_transition)[:, after].T, -1)
             state = jnp.where(inside, state, after)
             return state, state
 
@@ -137,7 +137,7 @@ def sample(hmm: HMM, key: Array, steps: int, batch_size: int) -> tuple[Array, Ar
     first = jax.random.categorical(key_first, hmm.log_initial, shape=(batch_size,))
 
     def step(state: Array, key: Array) -> tuple[Array, Array]:
-        return jax.random.categorical(key, hmm.log_transition[state]), state
+        return jax.random.categorical(key, jnp.asarray(hmm.log_transition)[state]), state
 
     _, states = jax.lax.scan(step, first, jax.random.split(key_chain, steps))
     return states, hmm.emission.sample(key_emission, states)
