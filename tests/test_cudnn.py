@@ -13,6 +13,8 @@ from jax.experimental import rnn
 from seqjax import UserError, unroll, zero_nudge
 from seqjax.cells.gru import gru
 from seqjax.cells.lstm import lstm
+from seqjax.training import Config
+from seqjax.training.preparing import _usual_layout
 
 T, B, D, H = 4, 3, 2, 3
 LSTM = lstm(H)
@@ -105,3 +107,10 @@ def test_vmap_is_refused(gpu):
     params, xs, _ = point()
     with pytest.raises(UserError, match="cannot vmap cuDNN; take --mesh=map"):
         jax.vmap(lambda x: unroll(LSTM, params, x, strategy="cudnn")[1])(jnp.stack([xs, xs]))
+
+
+@pytest.mark.parametrize(("strategy", "layout"), [("auto", "vmap"), ("cudnn", "map")])
+def test_runs_that_share_a_gpu_go_one_after_the_other(strategy, layout, monkeypatch):
+    """As JAX cannot vmap cuDNN."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert _usual_layout(Config("lstm", "adding", strategy=strategy), None) == layout

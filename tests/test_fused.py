@@ -157,6 +157,15 @@ def loops(cell, params, xs, strategy):
     return [str(body).count("dot_general") for body in inside]
 
 
+@pytest.mark.parametrize(("batch", "turned"), [(1, 0), (2, 1)])
+def test_recurrent_weights_are_turned_for_more_than_one_sequence(batch, turned):
+    """Before the loop backwards. XLA on a CPU multiplies a single vector with turned ones many times slower."""
+    params, xs = random_params(lstm(H), jnp.float32, D), noise(1, T, batch, D)
+    program = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(unroll(lstm(H), p, xs, strategy="fused")[1])))(params)
+    transposed = [eqn.invars[0].aval.shape for eqn in program.eqns if eqn.primitive.name == "transpose"]
+    assert transposed.count((H, 4 * H)) == turned
+
+
 def test_weight_gradients_are_taken_after_the_loop():
     """Two products forwards and one backwards in a step; the plain scan has two more."""
     params, xs = random_params(lstm(H), jnp.float32, D), noise(1, T, B, D)

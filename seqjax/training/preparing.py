@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from seqjax.spec import parse
 from seqjax.training import memory
 from seqjax.training.building import build, build_eval_task, build_select_task
 from seqjax.training.config import Config, check
@@ -79,13 +80,13 @@ def forms(prepared: Prepared) -> list[PyTree]:
 
 
 def _usual_layout(config: Config, model: Model) -> str:
-    """How runs that share a device lie on it: 'vmap' on an accelerator, and on a CPU where they are small.
+    """How runs that share a device lie on it: 'vmap' on an accelerator, but for cuDNN, and on a CPU where small.
 
     A program that branches, which chooses while it runs among several that it holds (batches cut to their
     length), is not asked: side by side, all of these would be computed.
     """
     if jax.default_backend() != "cpu":
-        return "vmap"
+        return "map" if parse(config.strategy)[0] == "cudnn" else "vmap"
     params = memory.shapes(model.init, jax.eval_shape(lambda: jax.random.key(0)))
     numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     return "vmap" if len(config.runs) > jax.device_count() and config.batch_size * numbers < SMALL else "map"

@@ -125,13 +125,16 @@ def _tangents(parts: Parts, reverse: bool, primals: tuple, tangents: tuple) -> t
     if dot_carry is None:
         dot_carry = jax.tree.map(jnp.zeros_like, carry)
 
-    turned = weights.w_h.T  # as the transposed loop, which multiplies by it, reads memory in order
+    # The transposed loop multiplies by it, and so reads memory in order. Of a single vector XLA on a CPU does that by
+    # itself, and with what is turned takes up to 15 times as long.
+    turned = weights.w_h.T if carry[0].size > carry[0].shape[-1] else None
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def body(dot_before: PyTree, now: tuple) -> tuple[PyTree, Array]:
         push, dot_nudge, valid, entering, saved = now
         dot_entering = dot_before if dot_nudge is None else jax.tree.map(jnp.add, dot_before, dot_nudge)
-        dot_a = _joined(push, parts.product(dot_entering[0], turned.T), weights.b.size)
+        w_h = weights.w_h if turned is None else turned.T
+        dot_a = _joined(push, parts.product(dot_entering[0], w_h), weights.b.size)
         dot_after = parts.tangent(weights.rest, entering, saved, dot_entering, dot_a)
         return _kept(valid, dot_after, dot_before)
 
