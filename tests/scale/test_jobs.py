@@ -84,7 +84,7 @@ def test_rows_of_a_paper_are_jobs_and_leave_their_records(tmp_path):
     kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "results").rglob("*.json"))]
     assert [each["row"] for each in kept] == ["temporal-order-6a", "temporal-order-6b"]
     assert all("--launch" in each["command"] and each["runs"][0]["steps"] == 20 for each in kept)
-    assert "`temporal-order-6b` | smoke" in (tmp_path / "RESULTS.md").read_text()
+    assert "`temporal-order-6b` | smoke" in (tmp_path / "results" / "RESULTS.md").read_text()
 
 
 def test_slurm_is_handed_an_array_of_jobs_with_the_options_given(tmp_path):
