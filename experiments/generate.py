@@ -68,10 +68,12 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
 
     draw = functools.partial(task.draw, narrow=narrow)
     write = jax.jit(lambda *given: continued(prepared.model, *given, values.steps or task.steps, draw))
-    written = np.asarray(write(params, jax.random.key(values.seed), prompt))
+    inputs = params, jax.random.key(values.seed), prompt
+    program = write.trace(*inputs)
     given = [f"--{name}" for name in NARROWING if values[name].value != values[name].default]
     if given and not drawn:
         raise UserError(f"{', '.join(given)}: --task={spec!r} writes on what it says, by no chances; leave it out")
+    written = np.asarray(program.lower().compile()(*inputs))
     for number in range(values.samples):
         one = written[:, number]
         if values.out:

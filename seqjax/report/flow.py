@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqjax.report.figures import PALETTE, Figure, by_task, canvas, cell_styles, head, legend_above, line, panels, png
+from seqjax.report.figures import (
+    MARKERS,
+    PALETTE,
+    Figure,
+    by_task,
+    canvas,
+    cell_styles,
+    head,
+    legend_above,
+    line,
+    panels,
+    png,
+)
 from seqjax.report.records import Record
 
 if TYPE_CHECKING:
@@ -222,10 +233,11 @@ def _curse(records: Sequence[Record]) -> Figure | None:
     def draw(ax: Axes, found: dict[str, Any]) -> None:
         for line_style, kind in (("--", "state {}"), ("-", "∂{}/∂{}")):  # each with the palette from its beginning
             names = [name for name in found if ("/" not in name) == (line_style == "--")]
-            for name, colour in zip(names, itertools.cycle(PALETTE)):
-                curve = np.array(found[name], float)
+            for number, name in enumerate(names):
+                curve, (rounds, place) = np.array(found[name], float), divmod(number, len(PALETTE))
+                style = {"color": PALETTE[place], "marker": MARKERS[rounds % len(MARKERS)], "markevery": 0.2}
                 label = kind.format(*name.split("/", 1))
-                ax.plot(np.arange(1, len(curve) + 1), curve, label=label, linestyle=line_style, color=colour)
+                ax.plot(np.arange(1, len(curve) + 1), curve, label=label, linestyle=line_style, markersize=4, **style)
         ax.set_xscale("log", base=2)
         columns = -(-len(ax.lines) // 12)  # what fits beside a panel
         ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns)

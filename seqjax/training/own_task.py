@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.models.stack import SIZE
 from seqjax.types import Array, Batch, Task, UserError
 
-SIZE = 13  # sequences, a number that is hardly another axis's
 INTEGER, FLOAT = (jnp.integer, "integers"), (jnp.floating, "floating point")
 
 
