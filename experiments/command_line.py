@@ -109,7 +109,10 @@ def config_from(flag_values: flags.FlagValues, **settings: object) -> Config:
 def workdir_from(flag_values: flags.FlagValues, script: str) -> Path:
     """--workdir, or a new directory named after the script and the time."""
     if flag_values.workdir:
-        return Path(flag_values.workdir)
+        directory = Path(flag_values.workdir)
+        if flag_values.resume and processes.is_first() and not (directory / "config.json").exists():
+            print(f"--resume: --workdir={directory} holds no run yet; it begins", file=sys.stderr)
+        return directory
     if flag_values.resume:
         raise UserError("--resume needs --workdir=..., the run directory to continue")
     return Path("runs") / f"{script}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

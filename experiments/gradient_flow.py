@@ -1,6 +1,7 @@
 """How the gradient travels through any cell: adjoints, singular values, Lyapunov, lags, gates, horizons.
 
-Every cell is probed at initialization on one batch, the first seed beside the gradient norms of all.
+Every cell is probed at initialization on one batch, the first seed beside the gradient norms of all; of a stack
+every layer, and of two directions the forward one.
 Ends with a table that ranks the cells, and a report.html with a figure of each quantity.
 
 Example:
@@ -36,7 +37,9 @@ grid.define_tasks(FLAGS, default_lengths="100")
 flags.DEFINE_integer("length", None, "one length, as --lengths", flag_values=FLAGS)
 DEFAULT = [name for name in QUANTITIES if name != "curse"]  # which takes n² P operations a step
 flags.DEFINE_list("quantities", DEFAULT, "what to measure beside adjoints; curse too", flag_values=FLAGS)
-command_line.define_config(FLAGS, ["seeds", "first_seed", "embedding", "probe_size"], seeds=3, probe_size=16)
+command_line.define_config(
+    FLAGS, ["seeds", "first_seed", "layers", "bidirectional", "embedding", "probe_size"], seeds=3, probe_size=16
+)
 command_line.define_run(FLAGS, "gradient_flow")
 
 
@@ -59,16 +62,20 @@ def gradient_flow(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
 def write_flow(
     prepared: Prepared, directory: Path, tell: Callable[[int, str], None], quantities: tuple[str, ...]
 ) -> None:
-    """flow.json: the quantities of the first run at initialization."""
+    """flow.json: the quantities of the first run at initialization, by layer where there are several."""
     task, model = prepared.task, prepared.model
     place = int(np.flatnonzero(prepared.layout.slots == 0)[0])
     params = jax.tree.map(lambda leaf: leaf[place], jax.device_get(initialize(prepared).params))
     batch = probe_batch(task, prepared.program.data, prepared.config.probe_size)
-    found = {}
-    for quantity in quantities:  # one after the other: XLA's pool on a CPU can wait for itself in two QRs at a time
-        tell(0, quantity)
-        measure = jax.jit(lambda params, batch, only=(quantity,): flow(model, params, batch, task.loss, only))
-        found |= jax.device_get(measure(params, batch))
+    layers = len(model.layers(params))
+    found: dict[str, dict[str, Any]] = {f"layer_{layer}": {} for layer in range(layers)}
+    for layer, (name, by_quantity) in enumerate(found.items()):
+        for quantity in quantities:  # one after the other: XLA's pool on a CPU can wait for itself in two QRs at a time
+            if layer and quantity == "truncation":
+                continue  # is of all layers
+            tell(0, f"{name} {quantity}" if layers > 1 else quantity)
+            measure = jax.jit(functools.partial(flow, model, loss=task.loss, quantities=(quantity,), layer=layer))
+            by_quantity |= jax.device_get(measure(params, batch))
     write_json(directory / "flow.json", jax.tree_util.tree_map_with_path(_plain, found))
 
 

@@ -57,6 +57,8 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     if values.what == "page":
         scaling_page.update(ROOT / "docs" / "scaling.md", ROOT / "results" / "scaling")
         return
+    if values.mesh != "auto" and values.what != "one":
+        raise UserError(f"--mesh={values.mesh} is for --what=one; --what={values.what} has meshes of its own")
     if values.repeats < 1 or values.train_steps < 1:
         raise UserError("--repeats and --train_steps; expected at least 1")
     numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]

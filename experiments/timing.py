@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ def _no_cache() -> Iterator[None]:
 def interleaved(ways: dict[str, Callable[[], object]], repeats: int, show: Callable[[int, str, str], None]) -> Times:
     """Milliseconds of each way at each repetition, after one run of each that does not count.
 
+    The order is drawn anew for each repetition, as one way leaves its threads, and the caches, to the next.
+
     Args:
         ways: name -> a call that returns when its work is done.
         repeats: times each is timed.
@@ -51,10 +54,12 @@ def interleaved(ways: dict[str, Callable[[], object]], repeats: int, show: Calla
     for way in ways.values():
         way()
     times: Times = {name: [] for name in ways}
+    order, drawn = list(ways), random.Random(0)
     for repeat in range(repeats):
-        for number, (name, way) in enumerate(ways.items()):
+        drawn.shuffle(order)
+        for number, name in enumerate(order):
             start = time.perf_counter()
-            way()
+            ways[name]()
             times[name].append(1e3 * (time.perf_counter() - start))
             show(repeat * len(ways) + number + 1, name, "")
     return times

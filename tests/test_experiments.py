@@ -10,7 +10,7 @@ import pytest
 
 from experiments import ablation, benchmark, gradient_flow, gradient_norms, report, reproduce, show_task, train
 from seqjax.report import figures, flow, load, page
-from seqjax.report.ranking import ranking
+from seqjax.report.ranking import each_layer, ranking
 
 # Two cells of one form that begin otherwise are compiled once.
 TINY = ["--steps=4", "--eval_every=2", "--eval_size=8", "--batch_size=4", "--probe_every=2", "--checkpoint_every=2"]
@@ -118,11 +118,11 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
         *("gates", "noise", "truncation", "curse"),
     }
     lstm, _ = sorted(directory.glob("*lstm*/flow.json"))
-    found = json.loads(lstm.read_text())
+    found = json.loads(lstm.read_text())["layer_0"]
     assert set(found["gates"]) >= {"forget_gate", "forget_gate/closed", "forget_gate/open", "forget_gate/horizon"}
     assert found["spectrum"]["lags"] == [1, 4, 6] and len(found["lyapunov"]["exponents"]) == 6
     assert "1/(1-f) of the gates" in (directory / "report.html").read_text()
-    records = load(directory)
+    records = each_layer(load(directory))
     (_, open_first), (_, shut) = ([row[0], row] for row in ranking(records)[1])
     assert "forget_bias=3.0" in open_first[0] and float(open_first[5]) > float(shut[5])
     endless = {
@@ -141,6 +141,21 @@ def test_gradient_flow_measures_ranks_and_draws(tmp_path, capsys):
     gateless = [record._replace(flow={**record.flow, "gates": {}}) for record in records]
     assert [row[5] for row in ranking(gateless)[1]] == ["-", "-"]
     assert flow._gates([gateless[0], records[1]]).name == "gates" and flow._gates(gateless) is None
+
+
+def test_gradient_flow_measures_every_layer_of_a_stack(tmp_path, capsys):
+    directory = tmp_path / "flow"
+    flags = ["--cells=gru(hidden=3)", "--layers=2", "--bidirectional", "--task=adding", "--length=6", "--seeds=1"]
+    flags += ["--quantities=sensitivity,gates,truncation", "--probe_size=4", f"--workdir={directory}", "--resume"]
+    assert gradient_flow.main(flags) == 0
+    assert f"{directory} holds no run yet; it begins" in capsys.readouterr().err
+    (path,) = directory.glob("*/flow.json")
+    first, second = json.loads(path.read_text()).values()
+    assert set(first) == {"sensitivity", "gates", "truncation"} and set(second) == {"sensitivity", "gates"}
+    lower, upper = (row[0] for row in sorted(ranking(load(directory))[1]))
+    assert (lower, upper) == ("gru(hidden=3), layer_0", "gru(hidden=3), layer_1")
+    page = (directory / "report.html").read_text()
+    assert upper in page and "log10 gradient, of all layers, first step" in page
 
 
 def test_ablation_changes_one_thing_at_a_time(tmp_path, capsys, no_figures):

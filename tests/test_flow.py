@@ -13,6 +13,7 @@ from seqjax.cells.rnn import rnn
 from seqjax.gradients.flow import QUANTITIES, flow
 from seqjax.models import sequence_model
 from seqjax.types import Batch, Direction, Model
+from seqjax.unroll import unroll
 
 D, H = 3, 2
 
@@ -100,3 +101,22 @@ def test_a_cell_without_parameters_has_all_but_what_is_of_their_gradient():
     loss = lambda outputs, batch: jnp.mean((outputs - batch.targets) ** 2)  # noqa: E731
     found = jax.eval_shape(lambda key: flow(model, model.init(key), batch, loss), jax.random.key(0))
     assert set(found) == {*QUANTITIES} - {"lag", "truncation", "gates"}
+
+
+def test_an_upper_layer_is_measured_on_what_the_lower_ones_give(float64):
+    """Layer 1 of a stack is layer 0 of a model that is given the lower layer's outputs, of both directions."""
+    xs, lengths = noise(1, 6, 3, D), np.array([6, 4, 2])
+    whole = sequence_model(rnn(H), D, 1, layers=2, bidirectional=True)
+    params = shaped(whole.init, 0.7)
+    (forward, backward), _ = whole.layers(params)
+    runs = [unroll(way.cell, way.params, xs, lengths=lengths, reverse=way.reverse)[1] for way in (forward, backward)]
+    upper = whole._replace(layers=lambda params: whole.layers(params)[1:], encode=lambda params, inputs: inputs)
+    loss = lambda outputs, batch: jnp.mean(jnp.sum(batch.mask * outputs[..., 0], 0))  # noqa: E731
+    mask = (np.arange(6)[:, None] < lengths).astype(float)
+    found, wanted = (
+        flow(model, params, Batch(inputs, None, mask, lengths), loss, only, layer=layer)
+        for only in [[each for each in QUANTITIES if each != "truncation"]]
+        for model, inputs, layer in ((whole, xs, 1), (upper, np.concatenate(runs, -1), 0))
+    )
+    assert set(found) == {"spectrum", "lyapunov", "lag", "sensitivity", "noise", "curse"}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), found, wanted)

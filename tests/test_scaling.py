@@ -62,6 +62,7 @@ def test_sums_on_paper():
         ("--numbers=", "--numbers=; expected whole numbers from 1"),
         ("--numbers=2,0", "--numbers=2,0; expected whole numbers from 1"),
         ("--repeats=0", "expected at least 1"),
+        ("--mesh=run=2", "--mesh=run=2 is for --what=one"),
         ("--record=/proc/self/x/y.json", "--record in /proc/self/x cannot be written"),
     ],
 )

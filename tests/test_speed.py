@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from contract import close, noise
 
-from experiments import growth, peers, speed, speed_bars, speed_page, torch_peers, ways
+from experiments import growth, peers, speed, speed_bars, speed_page, timing, torch_peers, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
@@ -164,6 +164,15 @@ def test_who_is_not_installed_is_said(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: torch: No module named 'torch'\n"
     assert speed.main(["--what=growth", "--lengths=3", "--only=nobody"]) == 2
     assert "--only=nobody; expected how names begin: seqjax scan, " in capsys.readouterr().err
+
+
+def test_ways_are_timed_in_an_order_of_each_repetitions_own():
+    """Each once a repetition; none always first, nor always after the same."""
+    called = []
+    found = timing.interleaved({name: functools.partial(called.append, name) for name in "abc"}, 20, lambda *_: None)
+    rounds = ["".join(called[n : n + 3]) for n in range(3, 63, 3)]
+    assert called[:3] == ["a", "b", "c"] and {"".join(sorted(each)) for each in rounds} == {"abc"}
+    assert len(set(rounds)) == 6 and [len(times) for times in found.values()] == [20] * 3
 
 
 def test_bars_are_judged_by_the_median_of_the_ratios():

@@ -7,7 +7,7 @@ import pytest
 from contract import close, equal, noise, random_carry, random_params
 
 from seqjax import UserError, unroll, zero_nudge
-from seqjax.cells.lstm import lstm
+from seqjax.cells.lstm import LSTMCarry, lstm
 from seqjax.unroll import recording
 
 B, D, H = 3, 2, 4
@@ -218,6 +218,8 @@ def test_recording_tells_the_carries_that_enter():
         ({"lengths": jnp.array([1, 2])}, r"lengths of shape \(2,\) for a batch of shape \(3,\)"),
         ({"lengths": jnp.array(2)}, r"lengths of shape \(\)"),
         ({"lengths": jnp.ones((4, B), int)}, r"lengths of shape \(4, 3\)"),
+        ({"carry": (jnp.zeros((B, 2)), jnp.zeros((B, 2)))}, r"the form PyTreeDef\(\(\*, \*\)\); expected .*LSTMCarry"),
+        ({"carry": LSTMCarry(jnp.zeros(H), jnp.zeros(H))}, r"component \.h is of shape \[\d+\]; expected \[3, \d+\]"),
     ],
 )
 def test_refusals(arguments, says):

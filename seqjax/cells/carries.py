@@ -31,6 +31,16 @@ def require_batch(carry: PyTree, batch_shape: tuple[int, ...]) -> None:
             raise UserError(f"{_name(path)} is of shape {list(jnp.shape(leaf))}; expected {axes}")
 
 
+def require_form(carry: PyTree, wanted: PyTree) -> None:
+    """Raises UserError where a carry has not the form and the shapes of another, which the cell begins with."""
+    if jax.tree.structure(carry) != jax.tree.structure(wanted):
+        forms = f"{jax.tree.structure(carry)}; expected {jax.tree.structure(wanted)}"
+        raise UserError(f"the carry is of the form {forms}, as the cell's initial_carry gives it")
+    for (path, given), like in zip(jax.tree_util.tree_leaves_with_path(carry), jax.tree.leaves(wanted)):
+        if jnp.shape(given) != like.shape:
+            raise UserError(f"{_name(path)} is of shape {list(jnp.shape(given))}; expected {list(like.shape)}")
+
+
 def require_step(carry: PyTree, given: Any, batch_shape: tuple[int, ...]) -> None:
     """Raises UserError where what a step made of a carry, as shapes, is not a carry of the same form and an output."""
     require_after(carry, given)

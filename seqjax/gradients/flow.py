@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.cells.taps import filling
-from seqjax.gradients.adjoints import model_adjoints
+from seqjax.gradients.adjoints import model_adjoints, record
 from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
 from seqjax.gradients.lag import by_lag, mean_log10, model_step_gradients
@@ -33,8 +33,9 @@ def flow(
     loss: Callable[[Array, Batch], Array],
     quantities: Sequence[str] = QUANTITIES,
     leading: int = 6,
+    layer: int = 0,
 ) -> dict[str, dict[str, Array]]:
-    """The quantities of the first layer's (forward) cell, each a name -> array; no lag, truncation without parameters.
+    """The quantities of one layer's (forward) cell, each a name -> array; no lag, truncation without parameters.
 
     spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences, of ∂s_T/∂s_{T-lag};
                  'effective_rank' [L], of those k alone
@@ -45,7 +46,8 @@ def flow(
                  below .1 and above .9, and '/horizon' the median over units of 1/(1 - its mean), or of
                  1/(its mean) of a gate that fills; see `tap`
     noise:       'log10_mean' and 'log10_noise' [T] of the carry's adjoints, 'ratio' [T] of their squares
-    truncation:  'windows' [K]; 'cosine' and 'log10_ratio' [K] of the truncated gradient to the full one
+    truncation:  'windows' [K]; 'cosine' and 'log10_ratio' [K] of the truncated gradient to the full one, of all
+                 layers' cells together
     curse:       component -> [T], log10 of its mean square; 'component/parameter' -> [T], that of its
                  derivative, for the parameters that are small enough (few biases in a wide cell)
 
@@ -53,9 +55,11 @@ def flow(
         model, params, batch, loss: as for `gradient_norms`; dropout off.
         quantities: which of QUANTITIES.
         leading: k, singular values and exponents.
+        layer: which, from 0; it is measured on what the layers below it give.
     """
-    way = model.layers(params)[0][0]
-    xs, lengths = model.encode(params, batch.inputs), batch.lengths
+    layers, lengths = model.layers(params), batch.lengths
+    _, xs = record(layers[:layer], model.encode(params, batch.inputs), lengths)
+    way = layers[layer][0]
     _, (carries, ys) = unroll(recording(way.cell), way.params, xs, lengths=lengths)
     count = min(SEQUENCES, xs.shape[1])
     few = lambda tree, axis: jax.tree.map(lambda leaf: jax.lax.slice_in_dim(leaf, 0, count, axis=axis), tree)  # noqa: E731
@@ -83,7 +87,7 @@ def flow(
             "running": jnp.where(exists[:, None], spectrum.running, jnp.nan),
         }
     if "lag" in quantities:
-        steps_parts = model_step_gradients(model, params, batch, loss)[0][0]
+        steps_parts = model_step_gradients(model, params, batch, loss)[layer][0]
         found["lag"] = {
             name: mean_log10(by_lag(log10, lengths), lengths) for name, log10 in steps_parts.log10_norm.items()
         }
@@ -102,7 +106,7 @@ def flow(
         horizon = horizons(curve, exponent=exponent)
         found["sensitivity"] = {"log10_by_lag": curve, "fall_e": horizon.fall_e, "fall_100": horizon.fall_100}
     if "noise" in quantities:
-        deltas = model_adjoints(model, params, batch, loss)[0][0]
+        deltas = model_adjoints(model, params, batch, loss)[layer][0]
         noise = signal_to_noise(deltas, lengths)
         found["noise"] = {name: curves["carry"] for name, curves in noise._asdict().items()}
     if "truncation" in quantities:

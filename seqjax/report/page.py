@@ -12,7 +12,7 @@ from typing import Any
 
 from seqjax.report import curves, dynamics, flow, norms
 from seqjax.report.figures import Figure
-from seqjax.report.ranking import ranking
+from seqjax.report.ranking import each_layer, ranking
 from seqjax.report.records import Record, load, read_config
 from seqjax.report.tables import swept, table
 from seqjax.report.text import lay_out
@@ -62,7 +62,7 @@ def draw(records: Sequence[Record]) -> list[Figure]:
         norms.heat_map(records),
         dynamics.through_training(records),
     )
-    return [figure for figure in figures if figure is not None] + flow.flow_figures(records)
+    return [figure for figure in figures if figure is not None] + flow.flow_figures(each_layer(records))
 
 
 def page(directory: Path, config: dict[str, Any], records: Sequence[Record], figures: Sequence[Figure]) -> str:

@@ -79,7 +79,7 @@ class Record(NamedTuple):
     wall_seconds: float | None
     config: dict[str, Any]
     notes: tuple[str, ...]
-    flow: Mapping[str, Any] = MappingProxyType({})  # what experiments.gradient_flow measured
+    flow: Mapping[str, Any] = MappingProxyType({})  # what experiments.gradient_flow measured, by layer
     optimum: float | None = None  # loss of the best predictor there can be, where it is known
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import spec
+from seqjax.cells.carries import require_form
 from seqjax.cells.preparation import prepared
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.associative import associative
@@ -88,7 +89,7 @@ def unroll(
 
     Raises:
         UserError: an unknown strategy or one that the cell is not for, or lengths that do not have
-            the batch's shape.
+            the batch's shape, or a carry that has not the form and shapes of the cell's initial one.
     """
     run = find_strategy(strategy)
     batch_shape = xs.shape[1:-1]
@@ -98,6 +99,8 @@ def unroll(
             raise UserError(f"lengths of shape {lengths.shape} for a batch of shape {batch_shape}")
     if carry is None:
         carry = cell.initial_carry(params, batch_shape)
+    else:
+        require_form(carry, jax.eval_shape(lambda params: cell.initial_carry(params, batch_shape), params))
     cell, params = prepared(cell, params)
     return run(cell, params, xs, carry, lengths, reverse, nudge)
 
