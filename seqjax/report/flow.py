@@ -126,7 +126,7 @@ def _lag(records: Sequence[Record]) -> Figure | None:
             if block in found:
                 label, color = block.replace("_", " "), PALETTE[n % len(PALETTE)]
                 ax.plot(np.array(found[block], float), color=color, linewidth=1.2, label=label)
-        ax.plot(np.array(found["all"], float), color="#333333", linewidth=1.8, label="all parameters")
+        ax.plot(np.array(found["all"], float), color="#bbbbbb", linewidth=4, zorder=1, label="all parameters")
         ax.legend(fontsize=6.5)
 
     drawn = _one_panel_each(
