@@ -19,7 +19,10 @@ from experiments import command_line
 from seqjax import UserError
 from seqjax.models.continuing import continued
 from seqjax.models.decoding import narrowed
+from seqjax.models.stack import first_carries
+from seqjax.training import Prepared, memory
 from seqjax.training.prediction import restore
+from seqjax.types import PyTree
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -60,14 +63,16 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
         prompt = task.prompt(values.prompt)
     except UserError as error:
         raise UserError(f"--prompt={values.prompt!r}: {error}") from error
-    prompt, drawn = np.repeat(prompt, values.samples, 1), []
+    steps, drawn = values.steps or task.steps, []
+    _require_room(prepared, params, prompt, steps, values.samples)
+    prompt = np.repeat(prompt, values.samples, 1)
 
     def narrow(logits: jax.Array) -> jax.Array:
         drawn.append(logits)
         return narrowed(logits / values.temperature, values.top_k, values.top_p)
 
     draw = functools.partial(task.draw, narrow=narrow)
-    write = jax.jit(lambda *given: continued(prepared.model, *given, values.steps or task.steps, draw))
+    write = jax.jit(lambda *given: continued(prepared.model, *given, steps, draw))
     inputs = params, jax.random.key(values.seed), prompt
     program = write.trace(*inputs)
     given = [f"--{name}" for name in NARROWING if values[name].value != values[name].default]
@@ -83,6 +88,14 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
             print(f"written: {place}")
         else:
             print(task.spell(one), end="\n\n" if number + 1 < values.samples else "\n")
+
+
+def _require_room(prepared: Prepared, params: PyTree, prompt: np.ndarray, steps: int, samples: int) -> None:
+    """Raise UserError where memory cannot hold all that is written, and what the cells carry meanwhile."""
+    carried = memory.shapes(lambda params: first_carries(prepared.model.layers(params), samples), params)
+    needed = (len(prompt) + steps) * samples * prompt[0].nbytes + memory.size(carried)
+    if needed > memory.at_hand():
+        raise UserError(f"--samples={samples} of --steps={steps} need {needed / 1e9:.3g} GB; expected fewer of either")
 
 
 def _keep(place: Path, content: bytes) -> None:

@@ -52,6 +52,12 @@ def test_what_is_written_is_drawn_from_the_likeliest(flags, kept, run, capsys):
     assert len(found) == STEPS and set(found) == set(range(kept or symbols))
 
 
+def test_more_than_memory_holds_is_refused_before_it_is_made(run, capsys):
+    assert generate.main([run[0], "--samples=2147483647", "--steps=2147483647"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: --samples=2147483647 of --steps=2147483647 need ") and err.count("\n") == 1
+
+
 def test_flags_of_chance_are_refused_where_there_is_none(tmp_path, capsys):
     """Points are what the network says, and no draw."""
     task, place = f"drawing(data={both_written('drawing', tmp_path / 'd')!r})", str(tmp_path / "run")

@@ -8,7 +8,7 @@ import pytest
 from contract import CELL_CONTRACT
 
 from seqjax import Cell, Task, UserError, cells, spec, tasks
-from seqjax.training import Config
+from seqjax.training import Config, prepare, train
 from seqjax.training.building import build, build_task
 
 JANET = '''
@@ -98,8 +98,9 @@ def first(readout: str = "last", wrong: str = "") -> Task:
         return (xs, xs[0]) if wrong == "plain" else Batch(**right | own.get(wrong, {}))
 
     loss = (lambda o, b: (o - b.targets)[:, 0] ** 2) if wrong == "each" else squared_error
+    score = (lambda o, b: jnp.all(jnp.abs(o - b.targets) < 0.1)) if wrong == "all" else squared_error
     solved = (lambda m: bool(m["loss"] < 0.01)) if wrong == "asks" else lambda m: m["loss"] < 0.01
-    return Task(sample, loss, squared_error, solved, 1, 1, 1 / 12, readout, tokens=wrong == "tokens")
+    return Task(sample, loss, score, solved, 1, 1, 1 / 12, readout, tokens=wrong == "tokens")
 '''
 
 LEAKY = '''
@@ -236,3 +237,9 @@ def test_a_task_of_a_users_own_is_looked_through_before_it_is_drawn_from(my_pack
     with pytest.raises(UserError) as caught:
         build_task(f"my_package.my_task.first({call})")
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_score_that_is_no_float_is_told_as_a_number(my_package, tmp_path):
+    """Here whether all are right, true or false."""
+    config = Config("rnn(hidden=2)", "my_package.my_task.first(wrong='all')", steps=1, batch_size=2, eval_size=2)
+    assert train(prepare(config, "run=1"), tmp_path / "run", command="test")["runs"][0]["score"] in (0.0, 1.0)

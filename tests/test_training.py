@@ -6,6 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from small_data import both_written
 from small_runs import SMALL, run_all, trained_and_measured
 
 from seqjax.training import prepare, train
@@ -172,3 +173,24 @@ def test_a_decided_grid_ends_and_tells_the_same_of_its_best_rate(tmp_path):
     assert whole[2:] == early[2:]
     last = max(run["solved_at"] for run in early[2:])
     assert [run["steps"] for run in early[:2]] == [last, last] and [run["steps"] for run in whole[:2]] == [400, 400]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": "linen(cell='GRUCell', hidden=3)"},
+        {"task": "embedded_reber", "online": True},
+        {"task": "pixel_images"},
+    ],
+    ids=str,
+)
+def test_with_64_bits_numbers_are_of_one_kind_all_along(settings, tmp_path, float64):
+    """Flax's parts, and data, are of 32 bits even then."""
+    if settings.get("task") == "pixel_images":
+        settings = {"task": f"pixel_images(data={both_written('pixel_images', tmp_path)!r})"}
+    program = prepare(SMALL._replace(**settings), "map").program
+    state = jax.eval_shape(program.init, np.int32(0), np.float32(0.01), np.bool_(True))
+    trained = jax.eval_shape(program.train, state, np.int32(1), program.data)
+    after, _ = jax.eval_shape(program.evaluate, trained, program.data)
+    alike = jax.tree.map(lambda one, other: one.dtype == other.dtype, state, after)
+    assert all(jax.tree.leaves(alike)), alike

@@ -13,6 +13,7 @@ from seqjax.types import UserError
 from seqjax.unroll import find_strategy
 
 END = 2**31  # of what 32 bits count
+MOST_RUNS, MOST_LAYERS = 2**20, 1000  # both are listed one by one, before their memory can be counted
 
 
 class Config(NamedTuple):
@@ -92,6 +93,12 @@ def check(config: Config) -> Config:
             raise UserError(f"--{name}={value}; expected at least {bound}")
     if config.first_seed + config.seeds > END:
         raise UserError(f"--first_seed={config.first_seed}; expected seeds below {END}")
+    runs = config.seeds * len(config.learning_rates)
+    if runs > MOST_RUNS:
+        counted = f"--seeds={config.seeds} times {len(config.learning_rates)} of --learning_rates are {runs} runs"
+        raise UserError(f"{counted}; expected at most {MOST_RUNS}")
+    if config.layers > MOST_LAYERS:
+        raise UserError(f"--layers={config.layers}; expected at most {MOST_LAYERS}")
     if config.steps >= END:
         raise UserError(f"--steps={config.steps}; expected fewer than {END}")
     for rate in config.learning_rates:

@@ -108,7 +108,7 @@ def learn(
         count = jnp.sum(asked[2])
         valid = None if batch.lengths is None else t < batch.lengths
         influence, value, grads = rtrl_step(cell, params, influence, asked[0], asked, loss, valid)
-        grads = jax.tree.map(lambda leaf: leaf / jnp.maximum(count, 1), grads)
+        grads = jax.tree.map(lambda leaf: leaf / jnp.maximum(count, 1).astype(leaf.dtype), grads)
         updates, moved = optimizer.update(grads, opt_state, params)
         after = optax.apply_updates(params, updates), moved
         kept = jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), after, (params, opt_state))

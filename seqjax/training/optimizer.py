@@ -159,6 +159,9 @@ def _try_optimizer(flag: str, spec: Spec, make: Callable[..., optax.GradientTran
     if spec.name != "held":  # which asks for the network's own names
         toy = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
         _tried(flag, spec, lambda: jax.eval_shape(partial(_moved, make(0.1, **spec.arguments)), toy))
+    for name, value in spec.arguments.items():  # optax takes integers too, to which small numbers are 0
+        if "dtype" in name and value is not None and not jnp.issubdtype(jnp.dtype(value), jnp.floating):
+            raise UserError(f"{flag}={str(spec)!r}: {name}={value!r}; expected one of floating point, as 'bfloat16'")
 
 
 def _tried(flag: str, spec: Spec, make: Callable[[], Any]) -> Any:

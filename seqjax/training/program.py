@@ -142,7 +142,8 @@ def make_program(
         alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(norm)
         kept = jax.tree.map(lambda new, old: jnp.where(alive & finite, new, old), after, run)
         diverged_at = jnp.where(alive & ~finite, run.step + 1, run.diverged_at)
-        recent = {"steps": run.recent["steps"] + 1, "loss": run.recent["loss"] + value, "grad_norm": norm}
+        recent = {"steps": run.recent["steps"] + 1, "loss": run.recent["loss"] + value}
+        recent["grad_norm"] = jnp.asarray(norm, float)  # of parameters that may all be of 32 bits, or of 64
         return kept.replace(diverged_at=diverged_at, recent=recent)
 
     def train(run: RunState, steps: Array, data: PyTree) -> RunState:
@@ -164,7 +165,8 @@ def make_program(
             first = (run.solved_at == NEVER) & (run.diverged_at == NEVER) & eval_task.solved(judged)
             solved_at = jnp.where(first, run.step, run.solved_at)
             recent = {"train_loss": run.recent["loss"] / run.recent["steps"], "grad_norm": run.recent["grad_norm"]}
-            return run.replace(solved_at=solved_at, recent=nothing_recent()), recent | metrics
+            told = {name: jnp.asarray(value, float) for name, value in (recent | metrics).items()}
+            return run.replace(solved_at=solved_at, recent=nothing_recent()), told
 
         def rest(run: RunState) -> tuple[RunState, dict[str, Array]]:
             return run, dict.fromkeys(names, jnp.full((), jnp.nan))
