@@ -1,5 +1,6 @@
 """A few images with labels, in files of each kind that is read; the line that a bad file gets."""
 
+import io
 import json
 
 import datasets
@@ -38,12 +39,16 @@ def folder(tmp_path, ending="parquet", train=(IMAGES[:8], LABELS[:8]), test=(IMA
     return str(tmp_path / "d")
 
 
-def image_files(path, images, mode=None, classes=("a", "b", "c")):
-    """A file as the hub's MNIST is: PNG bytes in an Image column, and a ClassLabel."""
+def image_files(path, images, mode=None, classes=("a", "b", "c"), kept="PNG"):
+    """A file as the hub's MNIST is: PNG bytes, or others, in an Image column, and a ClassLabel."""
     from PIL import Image
 
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(classes))})
     images = [Image.fromarray(image).convert(mode) if mode else Image.fromarray(image) for image in images]
+    content = [io.BytesIO() for _ in images]
+    for image, place in zip(images, content):
+        image.save(place, kept)
+    images = [{"bytes": place.getvalue(), "path": None} for place in content]
     rows = datasets.Dataset.from_dict({"image": images, "label": [0, 1] * (len(images) // 2)}, features)
     pq.write_table(rows.with_format("arrow")[:], path)
     return str(path)

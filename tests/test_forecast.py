@@ -65,7 +65,7 @@ def test_row_by_row_the_same_is_asked_for(tmp_path):
     for name in ("loss", "score"):
         flat = getattr(once, name)(np.swapaxes(outputs, 0, 1).reshape(4, -1), one)
         assert float(getattr(rows, name)(outputs, other)) == pytest.approx(float(flat), rel=1e-6)
-    assert once.show(one, 1) == rows.show(other, 1) and once.show(one, 1).count("\n") == 4
+    assert once.show(one, 1) == rows.show(other, 1) and once.show(one, 1).count("\n") == 5
     assert (rows.baseline, rows.peers) == (once.baseline, once.peers)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel
 from small_images import IMAGES, LABELS, RANDOM, complaint, folder, image_files, write
 
 from seqjax import data as data_room
 from seqjax import tasks as tasks_room
+from seqjax.data.images import class_names
 from seqjax.data.loading import held_out
 from seqjax.data.pixel_images import pixel_images
 from seqjax.spec import build, names
@@ -119,16 +121,20 @@ def test_baseline_is_the_entropy_of_the_training_labels(tmp_path):
     assert task.solved({"score": 0.985}) and not task.solved({"score": 0.975})
 
 
-@pytest.mark.parametrize("mode", [None, "RGB", "P", "1"])
+@pytest.mark.parametrize("mode", [None, "RGB", "P", "1", "CMYK"])
 def test_image_files_are_decoded(tmp_path, mode):
     images = np.where(IMAGES > 127, 255, 0).astype(np.uint8) if mode == "1" else IMAGES
-    where = image_files(tmp_path / "a.parquet", images, mode)
+    where = image_files(tmp_path / "a.parquet", images, mode, kept="TIFF" if mode == "CMYK" else "PNG")
     rows, _ = held_out(12, 0.1, where)
     task = pixel_images(data=where)
-    channels = 3 if mode in ("RGB", "P") else 1
+    channels = 3 if mode in ("RGB", "P", "CMYK") else 1
     expected = np.repeat(images[rows][..., None], channels, -1).reshape(len(rows), 3, 4 * channels)
     np.testing.assert_array_equal(task.examples.train.pixels, expected)
     assert task.output_size == 3  # of the ClassLabel, though only two classes occur
+    batch, names = whole(task), ["ab"[n % 2] for n in rows]
+    assert [task.spell(batch, batch.targets, n) for n in range(len(rows))] == [[name] for name in names]
+    assert task.show(batch, 0).endswith(f"target at the end: {names[0]}")
+    assert class_names(None, 2) == ("0", "1") and class_names(ClassLabel(names=["10"]), 2) == ("10", "1")
 
 
 def test_a_spec_builds_it_and_paths_may_be_relative(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Answers to a whole split: every sequence once, those of like length together."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -8,8 +10,10 @@ import pytest
 from small_runs import SMALL
 from test_text import ROWS, sentences
 
+from experiments import predict, train
 from experiments.samples import spread
 from seqjax.training import prepare
+from seqjax.training.coding import digest, require_same
 from seqjax.training.prediction import answers
 
 
@@ -33,6 +37,28 @@ def test_every_sequence_of_a_split_is_answered(tmp_path):
     expected = sequences(jax.device_get(whole), np.argmax(outputs, -1))
     assert sorted(each for group in found for each in sequences(*group)) == sorted(expected)
     assert len({tag for _, _, said in expected for tag in said}) > 1
+
+
+def test_data_that_have_changed_since_are_not_answered(tmp_path, capsys):
+    """Nor trained on: more rows would give the words other numbers, and the network would take one for another."""
+    where = sentences(tmp_path / "d", ROWS, ROWS)
+    command = [f"--task=tagging(data={where!r}, min_count=1)", "--cell=rnn(hidden=2)", f"--workdir={tmp_path / 'r'}"]
+    command += ["--batch_size=2", "--steps=0"]
+    assert train.main(command) == 0
+    kept = json.loads((tmp_path / "r" / "config.json").read_text())
+    (path,) = Path(where).glob("train.*")
+    before = path.read_bytes()
+    path.write_bytes(before + before.splitlines()[1] * 5)
+    capsys.readouterr()
+    for script, flags in ((predict, [str(tmp_path / "r")]), (train, [*command, "--resume"])):
+        assert script.main(flags) == 2
+        told = capsys.readouterr().err
+        assert "the data have changed since it was trained" in told and told.count("\n") == 1
+    path.write_bytes(before)
+    assert predict.main([str(tmp_path / "r")]) == 2 and "has no checkpoint yet" in capsys.readouterr().err
+    require_same(kept["task"] | {"coding": None}, "another", "r")  # as older ones, which do not tell
+    of = lambda *coding: digest(SimpleNamespace(coding=coding))  # noqa: E731
+    assert of(("a", "b"), (0.1 + 0.2,)) == of(("a", "b"), (0.3,)) != of(("b", "a"), (0.3,)) and of() is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 36, 37, 50])

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_data import ROWS, task_of, written
+from small_data import ROWS, both_written, task_of, written
 
 from seqjax import UserError
 from seqjax.tasks.showing import length
@@ -39,6 +39,12 @@ def test_rows_without_answers_are_read_as_those_to_test_on(name, tmp_path):
         assert length(part, n % 2) == steps
         np.testing.assert_allclose(read[:steps], jax.tree.leaves(tested.inputs)[0][:steps, n], rtol=1e-6)
         assert task.spell(tested, tested.targets, n) and isinstance(task.spell(part, part.targets, n % 2), list)
+    (tmp_path / "tested").mkdir()
+    written(tmp_path / "tested" / "test.jsonl", ROWS[name])
+    assert task.read(str(tmp_path / "tested"))[0].mask.shape[-1] == count  # of one split, whatever its name
+    both_written(name, tmp_path / "both")
+    with pytest.raises(UserError, match="has splits train, test; expected one: a file, or a folder of one"):
+        task.read(str(tmp_path / "both"))
     written(alone, {"other": ["a", "b"]})
     with pytest.raises(UserError, match=r"has no such column.*columns: other"):
         task.read(str(alone))

@@ -17,6 +17,7 @@ from seqjax.data.labels import share_of_right
 from seqjax.data.sound import log_mel, recordings
 from seqjax.data.spoken_digits import spoken_digits
 from seqjax.data.unaligned import best_path, edits, string_loss, strings_right, word_error_rate
+from seqjax.tasks.showing import show
 from seqjax.types import Batch
 
 RATE = 8000
@@ -120,6 +121,7 @@ def test_words(tmp_path):
     assert task.grade([["a"], ["b"]], [["a"], ["a"]], [1, 1]) == {
         "accuracy": share_of_right([["a"]] * 2, [["a"], ["b"]])
     }
+    assert show(task, jax.device_get(batch), 0).endswith("target at the end: high")
     held = spoken_digits(digits(tmp_path / "e"), held_out_speaker="b", bands=8)
     assert (len(held.examples.train.words), len(held.examples.test.words)) == (16, 16)
 
@@ -131,6 +133,8 @@ def test_strings_are_recordings_of_one_speaker_after_each_other(tmp_path):
     split = task.examples.train
     some = split.read(np.arange(40))
     again = split.read(np.array([7]))
+    said = [task.coding[0][word - 1] for word in some.words[7] if word]
+    assert show(task, jax.device_get(task.examples.batch(some)), 7).endswith(f"target at the end: {' '.join(said)}")
     jax.tree.map(lambda leaf, other: np.testing.assert_array_equal(leaf[7:8], other), some, again)
     single = [np.asarray(frames)[:steps] for frames, steps in zip(words.frames, words.steps)]
     counts = (some.words > 0).sum(1)

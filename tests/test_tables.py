@@ -42,7 +42,7 @@ def test_a_cell_that_says_null_is_a_text(tmp_path, in_folder):
 
 def test_rows_of_more_fields_than_names_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\n" + "good, film,1\nbad, film,0\n" * 10)
-    with pytest.raises(UserError, match=r"cannot be loaded .*Length of header"):
+    with pytest.raises(UserError, match=r"cannot be loaded .*: rows have more fields than the first line has names"):
         sentiment(str(tmp_path / "a.csv"))
     (tmp_path / "b.csv").write_text("text,label\n" + "good film,1,\nbad film,0,\n" * 10)  # nothing is lost
     assert sentiment(str(tmp_path / "b.csv")).coding[-1] == ("0", "1")
@@ -55,6 +55,14 @@ def test_rows_of_more_fields_than_names_are_refused(tmp_path):
         (",a\n" + "".join(f"{n},{n % 3}\n" for n in range(20)), {}, "a column has no name.*columns='a'"),
         ("0,0.1\n" + "1,2\n" * 20, {}, "expected a first line of names, or columns='0,0.1' if"),
         ("a,b\n" + "1,2\n" * 20, {"columns": "a,a"}, "columns='a,a'; expected each but once"),
+        ("2020-01-01,0.5,2\n" + "2020-01-02,1,2\n" * 20, {}, "expected a first line of names, or columns='0.5,2' if"),
+        ("0.5,0.5\n" + "1,2\n" * 20, {}, "expected a first line of names, or columns='0.5,0.5.1' if"),
+        (
+            "a;b\n" + "1;2\n" * 20,
+            {},
+            "semicolons between the names 'a;b'; expected commas, or tabs in",
+        ),
+        ("a\tb\n" + "1\t2\n" * 20, {}, "tabs between the names"),
     ],
 )
 def test_a_table_that_would_lose_what_it_holds_is_refused(tmp_path, table, arguments, words):
@@ -67,6 +75,44 @@ def test_columns_may_stand_apart_and_texts_of_dates_are_left_out(tmp_path):
     both_written("forecast", tmp_path, "csv")
     assert task_of("forecast", tmp_path, columns="b, a").coding[0] == ("b", "a")
     assert task_of("forecast", tmp_path).coding[0] == ("a", "b")
+
+
+def test_the_columns_of_a_forecast_are_shown_by_name(tmp_path):
+    """Those that are left out, as they are no numbers throughout, are missed by a reader of show_task."""
+    (tmp_path / "t.csv").write_text("date,a,share,b\n" + "".join(f"d{n},{n},{n}%,{n * n}\n" for n in range(40)))
+    task = task_of("forecast", tmp_path / "t.csv")
+    assert task.show(task.examples.batch(task.examples.test), 0).startswith("columns   a, b\nread ")
+
+
+def test_a_folder_is_read_as_its_files_are_whatever_else_lies_there(tmp_path):
+    """Tables in it are of tabs too, as a file of such is."""
+    rows = {"text": ["windhoek", "null", "berlin"] * 3, "label": ["NA", "None", "DE"] * 3}
+    for folder, ending in (("commas", "csv"), ("tabs", "tsv")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.txt").write_text("about it\n")
+        for split in ("train", "test"):
+            lines = [("," if ending == "csv" else "\t").join(row) for row in [("text", "label"), *zip(*rows.values())]]
+            (tmp_path / folder / f"{split}.{ending}").write_text("\n".join(lines) + "\n")
+        assert sentiment(str(tmp_path / folder)).coding[-1] == ("DE", "NA", "None")
+    assert sentiment(str(tmp_path / "tabs" / "train.tsv")).coding[-1] == ("DE", "NA", "None")
+
+
+@pytest.mark.parametrize(("make", "name"), [(sentiment, "text"), (gesture, "x"), (spoken_digits, "audio")])
+def test_rows_of_one_label_are_refused(tmp_path, make, name):
+    rows = ROWS[make.__name__][name]
+    written(tmp_path / "train.jsonl", {name: rows, "label": ["only"] * len(rows)})
+    with pytest.raises(UserError, match="column 'label' holds 'only' in all rows to train on; expected two labels"):
+        make(str(tmp_path))
+
+
+def test_of_a_split_that_is_not_there_the_other_is_named(tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.txt").write_text("ab\nba\n")
+    with pytest.raises(UserError, match=r"no split 'test' to test on; .*; tested_on='validation' takes that"):
+        char_lm(str(tmp_path), window=2)
+    written(tmp_path / "a.jsonl", ROWS["piano_rolls"])
+    with pytest.raises(UserError, match=r"no split 'test' .*; expected files whose names give both"):
+        piano_rolls(str(tmp_path / "a.jsonl"))
 
 
 @pytest.mark.parametrize("make", [gesture, drawing])
@@ -120,7 +166,8 @@ def test_wav_files_in_capitals_and_rates_with_a_point(tmp_path):
     assert len(task.examples.train.words) == 4
     row = {"audio": samples.tolist(), "label": "a", "speaker": "s"}
     for name, rate, fits in (("a", 8000.0, True), ("b", 8000.5, False)):
-        (tmp_path / f"{name}.jsonl").write_text((json.dumps(row | {"sampling_rate": rate}) + "\n") * 4)
+        rows = [json.dumps(row | {"sampling_rate": rate, "label": each}) + "\n" for each in "ab"]
+        (tmp_path / f"{name}.jsonl").write_text("".join(rows * 4))
         if fits:
             spoken_digits(str(tmp_path / f"{name}.jsonl"), bands=4, test_share=0.5)
         else:

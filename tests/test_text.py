@@ -196,6 +196,8 @@ def test_a_text_has_one_label(tmp_path):
         return str(folder)
 
     assert tokenized("Good, isn't it?") == ["good", ",", "isn't", "it", "?"]
+    assert tokenized("isn’t e\u0301te\u0301, हिन्दी 👍🏽") == ["isn’t", "été", ",", "हिन्दी", "👍", "🏽"]
+    assert len(tokenized("שָׁלוֹם")) == 1  # with its points
     task = sentiment(write(texts))
     batch = whole(task)  # it 3, bad and good 2
     read = [batch.inputs[:steps, b].tolist() for b, steps in enumerate(batch.lengths)]

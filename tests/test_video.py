@@ -9,6 +9,7 @@ import pytest
 
 from experiments import generate, predict, train
 from seqjax import UserError
+from seqjax.data.images import grey
 from seqjax.data.video import WAYS, video
 from seqjax.models.images import ImageEncoder
 from seqjax.models.sequence import sequence_model
@@ -83,6 +84,30 @@ def test_the_next_frame_and_what_simple_guesses_reach(data):
     guess = np.full_like(trained.targets, trained.targets.mean())
     assert task.baseline == pytest.approx(float(task.loss(guess, trained)), rel=1e-5)
     np.testing.assert_allclose(task.continuation.prompt("3")[:, 0], films[:2, 3], atol=1e-6)
+
+
+def test_what_is_transparent_is_no_shade():
+    """Of an image with a channel that says how opaque the others are."""
+    colours = np.array([[30, 60, 90], [200, 200, 200]], np.uint8)
+    opaque = np.array([255, 51], np.uint8)[:, None]
+    np.testing.assert_allclose(grey(colours), [60, 200])
+    np.testing.assert_allclose(grey(np.concatenate([colours, opaque], 1)), [60, 40])
+    np.testing.assert_allclose(grey(np.concatenate([colours[:, 1:2], opaque], 1)), [60, 40])
+    np.testing.assert_allclose(grey(np.concatenate([colours, opaque], 1) / np.float32(255)), [60 / 255, 40 / 255], 1e-6)
+
+
+def test_images_in_folders_are_told_by_their_names(tmp_path):
+    from PIL import Image
+
+    for name in ("10", "cat"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for n in range(3):
+            image = Image.fromarray(np.full((4, 4, 4), (80, 80, 80, 255), np.uint8))
+            image.save(tmp_path / "train" / name / f"{n}.png")
+    task = video(str(tmp_path), frames=FRAMES, size=SIZE, test_share=0.5)
+    batch = task.examples.batch(task.examples.test)
+    assert {task.spell(batch, batch.targets, n)[0].split()[0] for n in range(3)} == {"10", "cat"}
+    assert float(batch.inputs.max()) == pytest.approx(80 / 255)
 
 
 @pytest.mark.parametrize("frames", [3, 4])

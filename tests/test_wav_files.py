@@ -59,9 +59,20 @@ def test_a_folder_of_wav_files(tmp_path):
         spoken_digits(str(tmp_path), strings=True)
     heard, typed = task.examples.batch(task.examples.test), task.parse([str(tmp_path / "test" / "low" / "1.wav")])
     np.testing.assert_allclose(typed.inputs, heard.inputs, atol=1e-5)
+    shutil.copytree(tmp_path / "train", tmp_path / "Dev")
+    renamed = spoken_digits(str(tmp_path), audio="sound", label="word", bands=8, tested_on="validation")
+    assert len(renamed.examples.train.words) == len(renamed.examples.test.words) == 2
+    assert renamed.read(str(tmp_path))[0].lengths.shape == (5,)  # all that lie there, of whatever split
     shutil.copytree(tmp_path / "test", tmp_path / "alone" / "test")
     with pytest.raises(UserError, match="has no wav files to train on, or outside of test"):
         spoken_digits(str(tmp_path / "alone"))
+    for place in ("2.wav", "test/2.wav"):
+        shutil.copy(tmp_path / "test" / "low" / "1.wav", tmp_path / place)
+        with pytest.raises(UserError, match=rf"{place} lies in no folder that tells what it says; .*train/yes/1.wav"):
+            spoken_digits(str(tmp_path))
+        (tmp_path / place).unlink()
+    with pytest.raises(UserError, match=r"there is no file no.wav; a path is taken from the folder in which"):
+        task.parse(["no.wav"])
     (tmp_path / "test" / "low" / "1.wav").write_bytes(b"RIFF")
     with pytest.raises(UserError, match=r"low/1.wav' cannot be read as a wav file"):
         task.parse([str(tmp_path / "test" / "low" / "1.wav")])

@@ -73,9 +73,9 @@ def forecast(
 
     Raises:
         UserError: data that cannot be loaded; no such column, or none of numbers; a column that is asked for twice,
-            and, with columns=None, one without a name, or names that are numbers; with the row's number, a value
-            that is missing, not finite, or a text among numbers; fewer rows than asked for; a window or a horizon
-            below 1 or too long.
+            and, with columns=None, one without a name, or numbers for all their names, as where the first line is a
+            row already; with the row's number, a value that is missing, not finite, or a text among numbers; fewer
+            rows than asked for; a window or a horizon below 1 or too long.
     """
     least = {"window": (window, 1), "horizon": (horizon, 1), "train_rows": (train_rows, 1)}
     least |= {"validation_rows": (validation_rows, 0), "test_rows": (test_rows, 0)}
@@ -137,23 +137,24 @@ def forecast(
         output_size=width if stepwise else horizon * width,
         baseline=float(np.mean(np.square(_asked(values, test, window, horizon)))),
         readout="decode" if stepwise else "last",
-        show=_show,
+        show=lambda batch, number: _show(batch, number, names),
         answer=lambda outputs, batch: outputs,
         read=read_file,
         peers=_peers(values, test, window, horizon),
     )
 
 
-def _show(batch: Batch, number: int) -> str:
-    """A line of numbers a row: what is read, and what is to be said."""
+def _show(batch: Batch, number: int, names: list[str]) -> str:
+    """The columns' names and a line of numbers a row: what is read, and what is to be said."""
     source = batch.inputs.source if isinstance(batch.inputs, Pair) else batch.inputs
     read, asked = np.asarray(source)[:, number], np.moveaxis(np.asarray(batch.targets), batch.mask.ndim - 1, 0)[number]
     lines = {"read": read, "asked for": asked.reshape(-1, read.shape[1])}
-    return "\n".join(
+    rows = [
         f"{name:<10}" + " ".join(f"{x:6.2f}" for x in row)
         for name, rows in lines.items()
         for row in (rows if len(rows) <= SHOWN else rows[-SHOWN:] if name == "read" else rows[:SHOWN])
-    )
+    ]
+    return "\n".join([f"columns   {', '.join(names)}", *rows])
 
 
 def _starts(first: int, end: int, window: int, horizon: int, part: str) -> Starts:
@@ -188,9 +189,10 @@ def _rows(data: str, names: list[str]) -> Dataset:
 
 def _numeric(rows: Dataset, data: str) -> list[str]:
     """The columns of numbers. Raises UserError where there are none, or what is none looks like a mistake."""
-    if all(_is_number(name) for name in rows.column_names):
-        called = ",".join(rows.column_names)
-        expected = f"expected a first line of names, or columns={called!r} if these are"
+    kinds = {name: str(getattr(kind, "dtype", "")) for name, kind in rows.features.items()}
+    numbers = [name for name, kind in kinds.items() if kind.startswith(("float", "int", "uint"))]
+    if numbers and all(_is_number(_as_written(name, numbers)) for name in numbers):
+        expected = f"expected a first line of names, or columns={','.join(numbers)!r} if these are"
         raise UserError(f"data={data!r}: its columns have numbers for names; {expected}")
     if nameless := [name for name in rows.column_names if not name or name.startswith("Unnamed: ")]:
         others = ",".join(name for name in rows.column_names if name not in nameless)
@@ -198,8 +200,6 @@ def _numeric(rows: Dataset, data: str) -> list[str]:
                         f"of columns={others!r}")  # fmt: skip
     for name in rows.column_names:
         _require_one_kind(rows, name, data)
-    kinds = {name: str(getattr(kind, "dtype", "")) for name, kind in rows.features.items()}
-    numbers = [name for name, kind in kinds.items() if kind.startswith(("float", "int", "uint"))]
     if not numbers:
         raise UserError(f"data={data!r} has no column of numbers; columns: {', '.join(rows.column_names)}")
     return numbers
@@ -217,6 +217,12 @@ def _require_one_kind(rows: Dataset, name: str, data: str) -> None:
         )
     at, held = place(rows, name, data, wrong[0]), f"{column[wrong[0]]!r} among numbers ({len(wrong)} such rows)"
     raise UserError(f"{at} holds {held}; expected numbers throughout, or columns=... without it")
+
+
+def _as_written(name: str, names: list[str]) -> str:
+    """A column's name without the number that pandas puts behind one that is there already: '0.5' of '0.5.1'."""
+    first, _, count = name.rpartition(".")
+    return first if count.isdecimal() and first in names else name
 
 
 def _is_number(text: str) -> bool:

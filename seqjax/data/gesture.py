@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.labels import entropy, share_of_right
-from seqjax.data.loading import load
+from seqjax.data.labels import entropy, require_several, share_of_right
+from seqjax.data.loading import load_alone
 from seqjax.data.stored import stored_task
 from seqjax.data.vectors import labelled, moments, padded, standardized, vector_lists
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -50,9 +50,10 @@ def gesture(
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; with the row's number, a sequence that is
             missing, empty, of another size or not of finite numbers, or a label that is missing or that no row
-            to train on has.
+            to train on has; one label alone.
     """
     names, labels, sequences = labelled(data, series, label, tested_on, test_share)
+    require_several(names, label, data)
     prepared = lambda part: [moved(each) if velocity else each for each in part]  # noqa: E731
     parts = [prepared(part) for part in sequences]
     steps = np.concatenate(parts[0])
@@ -63,7 +64,7 @@ def gesture(
         return Movements(jnp.asarray(vectors), jnp.asarray(kinds), jnp.asarray(lengths))
 
     def read_file(path: str) -> tuple[Batch, None]:
-        found = prepared(vector_lists(load(path, series=series)["train"], series, path))
+        found = prepared(vector_lists(load_alone(path, series=series), series, path))
         if found[0].shape[1] != len(mean):
             per = 2 if velocity else 1
             sizes = f"{found[0].shape[1] // per} numbers a step; expected {len(mean) // per}, as in training"

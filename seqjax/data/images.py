@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 MOST_CLASSES = 100_000
+MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB"}  # one bit a pixel; a palette; inks, of which none is white
 
 
 class LabelledImages(NamedTuple):
@@ -84,7 +85,7 @@ def _decoded(rows: Dataset, column: str, at: str) -> np.ndarray:
     images = []
     try:
         for image in rows[column]:
-            mode = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)  # one bit a pixel; a palette
+            mode = MODES.get(image.mode, image.mode)
             images.append(np.asarray(image if mode == image.mode else image.convert(mode)))
     except Exception as error:  # whatever a decoder says of bytes that are no image, or of none
         raise UserError(f"{at}: image {len(images)} cannot be decoded; expected whole image files") from error
@@ -100,6 +101,23 @@ def _whole(values: np.ndarray, dtype: type, at: str, expected: str) -> np.ndarra
     if len(wrong := values[narrow != values]):
         raise UserError(f"{at} holds {wrong[0]}; expected {expected}")
     return narrow
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """The mean of the colours [..., c] -> [...]; of two or four channels the last is how opaque the others are.
+
+    What shows through is black, as the frame around it.
+    """
+    if pixels.shape[-1] not in (2, 4):
+        return pixels.mean(-1)
+    whole = 255 if np.issubdtype(pixels.dtype, np.integer) else 1
+    return pixels[..., :-1].mean(-1) * (pixels[..., -1] / whole)
+
+
+def class_names(feature: object, classes: int) -> tuple[str, ...]:
+    """What the column of labels calls each class, as folders do; the number where it has no name for it."""
+    named = tuple(getattr(feature, "names", None) or ())[:classes]
+    return (*named, *map(str, range(len(named), classes)))
 
 
 def count_classes(stated: int | None, feature: object, labels: np.ndarray, data: str) -> int:

@@ -40,6 +40,14 @@ def numbered_labels(train: list[tuple[str, str]], test: list[tuple[str, str]]) -
     return names, [np.array([number[name] for name, _ in rows], np.int32) for rows in (train, test)]
 
 
+def require_several(names: list[str], column: str, data: str) -> None:
+    """Raise UserError where all rows to train on have one label, and there is nothing to tell apart."""
+    if len(names) < 2:
+        raise UserError(
+            f"data={data!r}: column {column!r} holds {names[0]!r} in all rows to train on; expected two labels or more"
+        )
+
+
 def entropy(labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Of the labels' own shares, in nats; of rows drawn with some weights, in the drawing."""
     share = np.bincount(labels, weights) / (len(labels) if weights is None else weights.sum())

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import json
-import logging
 import os
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqjax.data.files import BUILDERS, ending_of, quiet, read, require_commas
 from seqjax.spec import did_you_mean
 from seqjax.types import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow", ".txt": "text"}
-OPTIONS = {  # empty cells and NaN are missing, "NA", "null" and "None" are texts; no column is an index
-    "csv": {"keep_default_na": False, "na_values": ["", "nan", "NaN"], "index_col": False}
-}
-COMPRESSIONS = (".gz", ".zst", ".xz", ".bz2")
+LOST = "Length of header or names does not match"  # a warning of pandas: fields would be lost
 ACCEPTED = (
     "expected a data set's name on the Hugging Face hub, a local folder whose files' names give the splits "
     f"(train.parquet, test.parquet), or a local file ({', '.join(BUILDERS)})"
@@ -45,37 +40,53 @@ def load(data: str, **columns: str | Sequence[str]) -> dict[str, Dataset]:
 
     Raises:
         UserError: no such file, folder or name; the hub out of reach; an empty folder; a file that is cut off,
-            corrupt or of another kind; rows of more fields than the header names; a damaged row of one of the
-            columns; a path with '*', '?' or '['; no training split, an empty split, no such column.
+            corrupt or of another kind; rows of more fields than the header names, or with no commas between
+            them; a damaged row of one of the columns; a path with '*', '?' or '['; no training split, an empty
+            split, no such column.
     """
+    splits = _splits(data)
+    if "train" not in splits:
+        raise UserError(f"data={data!r} has no training split; expected 'train' among its splits: {', '.join(splits)}")
+    _require_columns(splits, columns, data)
+    return splits
+
+
+def load_alone(data: str, **columns: str | Sequence[str]) -> Dataset:
+    """The rows of what has but one split, of any name. Raises UserError as `load`, and where there are several."""
+    splits = _splits(data)
+    if len(splits) > 1:
+        raise UserError(f"data={data!r} has splits {', '.join(splits)}; expected one: a file, or a folder of one")
+    _require_columns(splits, columns, data)
+    return next(iter(splits.values()))
+
+
+def _splits(data: str) -> dict[str, Dataset]:
     path = os.path.expanduser(data)
-    builder = _builder(path)
-    hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data) and not builder
+    ending = ending_of(path)
+    hub_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data) and ending not in BUILDERS
     local = bool(data) and os.path.exists(path)
     if not local and not hub_name:
         raise UserError(f"data={data!r}: no such file or folder; {ACCEPTED}")
-    if local and not os.path.isdir(path) and not builder:
+    if local and not os.path.isdir(path) and ending not in BUILDERS:
         raise UserError(f"data={data!r}: a file of a kind that is not read; {ACCEPTED}")
     absolute = os.path.abspath(path)
     if local and glob.escape(absolute) != absolute:  # `datasets` would take it as a pattern, and may find other files
         raise UserError(f"data={data!r}: a path with a '*', '?' or '['; expected one without")
     import datasets
 
-    with _quiet(bars=not local), warnings.catch_warnings():
-        warnings.filterwarnings("error", "Length of header or names does not match")  # of pandas: fields would be lost
+    with quiet(bars=not local), warnings.catch_warnings():
+        warnings.filterwarnings("error", LOST)
         try:
-            if not local:
-                splits = datasets.load_dataset(data)
-            elif builder and not os.path.isdir(path):
-                splits = datasets.load_dataset(builder, data_files=absolute, **OPTIONS.get(builder, {}))
-            else:
-                kinds = {_builder(file) for _, _, files in os.walk(absolute) for file in files} - {None}
-                splits = datasets.load_dataset(absolute, **OPTIONS.get(*kinds, {}) if len(kinds) == 1 else {})
+            splits = read(absolute) if local else datasets.load_dataset(data)
         except Exception as error:  # readers of a dozen formats, and the network: any kind may come
             ask = " (is it empty, damaged, of unlike columns?)" if local else ""
             raise UserError(f"data={data!r} cannot be loaded{ask}: {_reason(error)}; {ACCEPTED}") from error
-    if "train" not in splits:
-        raise UserError(f"data={data!r} has no training split; expected 'train' among its splits: {', '.join(splits)}")
+    if local:
+        require_commas(splits, data)
+    return dict(splits)
+
+
+def _require_columns(splits: dict[str, Dataset], columns: dict[str, str | Sequence[str]], data: str) -> None:
     asked = [(name, each) for name, some in columns.items() for each in ([some] if isinstance(some, str) else some)]
     for name, rows in splits.items():
         for argument, column in asked:
@@ -86,7 +97,6 @@ def load(data: str, **columns: str | Sequence[str]) -> dict[str, Dataset]:
             raise UserError(f"data={data!r}: its split {name!r} is empty; expected at least one row")
         for _, column in asked:
             _check(rows, column, data)
-    return dict(splits)
 
 
 def mapped(
@@ -98,7 +108,7 @@ def mapped(
     """
     import datasets
 
-    with _quiet(bars=False):
+    with quiet(bars=False):
         made = rows.map(
             function,
             batched=True,
@@ -112,8 +122,15 @@ def mapped(
 def test_split(splits: dict[str, Dataset], name: str, data: str) -> Dataset:
     """The split that evaluation is to read. Raises UserError where there is none of that name."""
     if name not in splits:
-        raise UserError(f"data={data!r} has no split {name!r} to test on; splits: {', '.join(splits)}")
+        raise UserError(no_such_split(splits, name, data))
     return splits[name]
+
+
+def no_such_split(splits: dict[str, Dataset], name: str, data: str) -> str:
+    """What is told of a split to test on that there is not, with what would do."""
+    others = [other for other in ("test", "validation") if other in splits]
+    expected = f"; tested_on={others[0]!r} takes that" if others else "; expected files whose names give both"
+    return f"data={data!r} has no split {name!r} to test on; splits: {', '.join(splits)}{expected}"
 
 
 def array(rows: Dataset, name: str, data: str) -> np.ndarray:
@@ -176,12 +193,6 @@ def is_list(kind: object) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def _builder(path: str) -> str | None:
-    """What reads a file of that name; None where nothing does."""
-    stem, ending = os.path.splitext(path)
-    return BUILDERS.get(os.path.splitext(stem)[1] if ending in COMPRESSIONS else ending)
-
-
 def _check(rows: Dataset, name: str, data: str) -> None:
     """Raise UserError where a file's bytes are not what it says: no UTF-8, or lists that reach past the end.
 
@@ -215,25 +226,6 @@ def _reason(error: BaseException) -> str:
     """The innermost cause, on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if LOST in str(error):
+        return "rows have more fields than the first line has names (a text with commas needs quotes)"
     return textwrap.shorten(str(error) or type(error).__name__, 240).rstrip(".")
-
-
-@contextlib.contextmanager
-def _quiet(bars: bool) -> Iterator[None]:
-    """No log lines of the libraries (the error says it), and progress bars only for a download."""
-    import datasets
-
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    hide = not bars and not datasets.are_progress_bars_disabled()
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        if hide:
-            datasets.disable_progress_bars()
-        yield
-    finally:
-        if hide:
-            datasets.enable_progress_bars()
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)

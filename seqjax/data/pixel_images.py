@@ -9,9 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.images import LabelledImages, count_classes, read_both, read_images, read_labels, read_pixels, rows_of
+from seqjax.data.images import (
+    LabelledImages,
+    class_names,
+    count_classes,
+    grey,
+    read_both,
+    read_images,
+    read_labels,
+    read_pixels,
+    rows_of,
+)
 from seqjax.data.labels import entropy, share_of_right
-from seqjax.data.loading import load
+from seqjax.data.loading import load, load_alone
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed, is_streamed
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -44,7 +54,8 @@ def pixel_images(
             p = numpy.random.default_rng(permutation_seed).permutation(T) for every image.
 
     Inputs are the stored 0-255 divided by 255. Columns: images of 8 bits a channel, or nested lists
-    [h, w] or [h, w, c] of whole numbers from 0 to 255; labels, whole numbers from 0.
+    [h, w] or [h, w, c] of whole numbers from 0 to 255; labels, whole numbers from 0. Answers are told by the
+    names that the column of labels declares, as folders do: my_images/train/cat/1.png.
 
     Baseline: the entropy of the training labels, in nats.
     Solved: 98 % of the images right, 90 % where permuted. No paper states a criterion; this one is
@@ -53,7 +64,8 @@ def pixel_images(
     Args:
         order: how an image becomes a sequence.
         data: a name on the Hugging Face hub; a local folder, whose files' names give the splits
-            (train.parquet, test.parquet); or a local file.
+            (train.parquet, test.parquet), or of image files in folders named after the splits, if there are any,
+            and the classes; or a local file.
         permutation_seed: which permutation.
         image_column: name of the column of images.
         label_column: name of the column of classes.
@@ -77,7 +89,9 @@ def pixel_images(
     labels = [train.labels, test.labels]
     if on_disk:
         labels = [read_labels(each, label_column, data)[numbers] for each, numbers in rows]
-    classes = count_classes(classes, splits["train"].features[label_column], np.concatenate(labels), data)
+    feature = splits["train"].features[label_column]
+    classes = count_classes(classes, feature, np.concatenate(labels), data)
+    names = class_names(feature, classes)
     height, width, channels = train.pixels.shape[1:]
     if on_disk:
         size, read = (height, width, channels), [_reader(*each, image_column, label_column, data) for each in rows]
@@ -96,7 +110,7 @@ def pixel_images(
         return Batch(inputs, examples.labels, jnp.ones(examples.labels.shape, jnp.float32))
 
     def read_file(path: str) -> tuple[Batch, None]:
-        pixels = read_pixels(load(path, image_column=image_column)["train"], image_column, path)
+        pixels = read_pixels(load_alone(path, image_column=image_column), image_column, path)
         nothing = LabelledImages(pixels, np.zeros(len(pixels), np.int32))
         nothing = _of_size(nothing, (height, width, channels), path)
         return batch(_sequences(nothing, order, permutation_seed)), None
@@ -114,20 +128,21 @@ def pixel_images(
         baseline=entropy(labels[0]),
         readout="last",
         criterion=f"{SOLVED[order]:.0%} of the images right",
-        spell=lambda batch, answers, number: [str(int(np.asarray(answers)[number]))],
+        coding=names,
+        spell=lambda batch, answers, number: [names[int(np.asarray(answers)[number])]],
         read=read_file,
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
-        show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width),
+        show=lambda batch, number: _show(batch, number, order, permutation_seed, height, width, names),
     )
 
 
-def _show(batch: Batch, number: int, order: str, seed: int, height: int, width: int) -> str:
+def _show(batch: Batch, number: int, order: str, seed: int, height: int, width: int, names: tuple[str, ...]) -> str:
     """The image in shades, its pixels in their places again, and its class."""
     pixels = np.asarray(batch.inputs)[:, number]
     if order == "permuted":
         pixels = pixels[np.argsort(np.random.default_rng(seed).permutation(height * width))]
-    grey = pixels.reshape(height, width, -1).mean(-1)
-    return "\n".join([*shades(grey), f"target at the end: {batch.targets[number]}"])
+    said = names[int(batch.targets[number])]
+    return "\n".join([*shades(grey(pixels.reshape(height, width, -1))), f"target at the end: {said}"])
 
 
 def _sequences(images: LabelledImages, order: str, seed: int) -> LabelledImages:

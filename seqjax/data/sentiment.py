@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
+from seqjax.data.labels import entropy, label_names, numbered_labels, require_several, share_of_right
 from seqjax.data.lexicon import forms, learned
-from seqjax.data.loading import load
+from seqjax.data.loading import load, load_alone
 from seqjax.data.stored import stored_task
 from seqjax.data.text import TooLong, bounded, cuts, texts, train_and_test
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -21,7 +22,9 @@ from seqjax.types import Array, Batch, Examples, Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TOKEN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")  # words, with what follows an apostrophe; single signs
+MARKS = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")  # accents, vowel signs
+WORD = rf"\w[\w{MARKS}]*"
+TOKEN = re.compile(rf"{WORD}(?:['’]{WORD})?|[^\w\s]")  # words, with what follows an apostrophe; single signs
 
 
 class LabelledTexts(NamedTuple):
@@ -45,8 +48,9 @@ def sentiment(
 ) -> Task:
     """Read a text and say at its end of which kind it is: any texts with one label each.
 
-    Tokens are words in lower case, with what follows an apostrophe ("don't"), and single signs. Words that
-    occur less than min_count times in the rows to train on are <unk>. A text without a token is refused.
+    Tokens are words in lower case, with their accents (NFC) and with what follows an apostrophe ("don't", "don’t"),
+    and single signs. Words that occur less than min_count times in the rows to train on are <unk>. A text without
+    a token is refused.
 
     The loss is in nats, the score is the share of texts whose label is right.
     Baseline: the entropy of the labels to train on. Solved: never; published numbers are compared.
@@ -65,7 +69,7 @@ def sentiment(
 
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; with the row's number, a text that is
-            missing, empty or too long, or a label that is missing or that no row to train on has.
+            missing, empty or too long, or a label that is missing or that no row to train on has; one label alone.
     """
 
     def tokens_in(rows: Dataset, data: str) -> list[list[str]]:
@@ -77,6 +81,7 @@ def sentiment(
     train, test = train_and_test(load(data, text=text, label=label), read, tested_on, test_share, data)
     words = learned([tokens for tokens, _ in train], min_count, True, characters)
     names, labels = numbered_labels([name for _, name in train], [name for _, name in test])
+    require_several(names, label, data)
     tokens_of = forms(words, (tokens for tokens, _ in [*train, *test]))
     train, test = (
         LabelledTexts(
@@ -116,11 +121,11 @@ def sentiment(
         characters=len(words.alphabet) or None,
         spell=spell,
         parse=lambda lines: asked([tokenized(line) for line in lines]),
-        read=lambda path: (asked(tokens_in(load(path, text=text)["train"], path)), None),
+        read=lambda path: (asked(tokens_in(load_alone(path, text=text), path)), None),
         grade=lambda truth, said, steps: {"accuracy": share_of_right(truth, said)},
     )
 
 
 def tokenized(text: str) -> list[str]:
     """The tokens of a text."""
-    return TOKEN.findall(text.lower())
+    return TOKEN.findall(unicodedata.normalize("NFC", text.lower()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ FRAME, HOP = 0.032, 0.016  # seconds
 QUIET = 1e-6  # added to energies, of samples between -1 and 1
 LOUDEST = 16  # of samples between -1 and 1, as wav files of real numbers may go beyond
 RATES = (1000, 768_000)  # samples a second
+NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"),
+         "test": ("test", "testing", "eval", "evaluation")}  # fmt: skip
+SPLITS = {name: split for split, names in NAMES.items() for name in names}  # of folders, as `datasets` takes files'
 
 
 def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: str) -> list[np.ndarray]:
@@ -53,30 +57,42 @@ def wav_files(paths: list[str], rate: int) -> list[np.ndarray]:
     return [_at_rate(samples, own, rate, repr(path)) for path, (own, samples) in zip(paths, read)]
 
 
-def wav_folder(data: str) -> dict[str, Dataset] | None:
-    """The splits of a folder of wav files: 'audio' (paths) and 'label', the name of the folder that a file lies in.
+def wav_folder(data: str, audio: str, label: str) -> dict[str, Dataset] | None:
+    """The splits of a folder of wav files: columns of their paths and of the names of the folders they lie in.
 
-    Folders named train, validation and test at the top are the splits; else all is 'train'. None where there
+    Folders at the top that are named as in SPLITS are the splits; else all is 'train'. None where there
     are no wav files. (The builder of `datasets` for such folders asks for PyTorch's decoder.) Raises UserError
-    where all of them lie in validation or test.
+    where all of them lie in validation or test, or one in no folder that tells what it says.
     """
     import datasets
 
-    top = Path(data).expanduser()
-    paths = sorted(path for path in top.rglob("*") if path.suffix.lower() == ".wav") if top.is_dir() else []
-    splits: dict[str, list[Path]] = {}
-    for path in paths:
-        first = path.relative_to(top).parts[0]
-        splits.setdefault(first if first in ("train", "validation", "test") else "train", []).append(path)
+    splits: dict[str, dict[str, list[str]]] = {}
+    for path in _wav_paths(data):
+        folders = path.relative_to(Path(data).expanduser()).parts[:-1]
+        split = SPLITS.get(folders[0].lower()) if folders else None
+        if len(folders) == (split is not None):
+            expected = "expected one named after that: my_words/train/yes/1.wav"
+            raise UserError(f"data={data!r}: {path} lies in no folder that tells what it says; {expected}")
+        columns = splits.setdefault(split or "train", {audio: [], label: []})
+        columns[audio].append(str(path))
+        columns[label].append(folders[-1])
     if splits and "train" not in splits:
         raise UserError(f"data={data!r} has no wav files to train on, or outside of {', '.join(splits)}")
-    return {
-        name: datasets.Dataset.from_dict(
-            {"audio": [str(path) for path in found], "label": [path.parent.name for path in found]},
-            split=datasets.NamedSplit(name),
-        )
-        for name, found in splits.items()
-    } or None
+    made = datasets.Dataset.from_dict
+    return {name: made(columns, split=datasets.NamedSplit(name)) for name, columns in splits.items()} or None
+
+
+def wav_rows(data: str, audio: str) -> Dataset | None:
+    """All wav files of a folder, in the order of their paths, as a column; None where there are none."""
+    import datasets
+
+    paths = [str(path) for path in _wav_paths(data)]
+    return datasets.Dataset.from_dict({audio: paths}, split=datasets.NamedSplit("all")) if paths else None
+
+
+def _wav_paths(data: str) -> list[Path]:
+    top = Path(data).expanduser()
+    return sorted(path for path in top.rglob("*") if path.suffix.lower() == ".wav") if top.is_dir() else []
 
 
 def frequencies(rate: int) -> int:
@@ -140,6 +156,9 @@ def _content(path: Path) -> bytes:
 
 
 def _wav(value: dict, at: str) -> tuple[int, np.ndarray]:
+    if value["bytes"] is None and not os.path.exists(value["path"] or ""):
+        where = "a path is taken from the folder in which the command runs, if it does not begin with '/'"
+        raise UserError(f"{at}: there is no file {value['path']}; {where}")
     try:
         content = value["bytes"] if value["bytes"] is not None else _content(Path(value["path"]))
         rate, samples = wavfile.read(io.BytesIO(content))

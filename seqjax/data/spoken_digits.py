@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.labels import entropy, label_names, numbered_labels, share_of_right
-from seqjax.data.loading import load
-from seqjax.data.sound import RATES, frequencies, log_mel, recordings, wav_files, wav_folder
+from seqjax.data.labels import entropy, label_names, numbered_labels, require_several, share_of_right
+from seqjax.data.loading import load, load_alone
+from seqjax.data.sound import RATES, frequencies, log_mel, recordings, wav_files, wav_folder, wav_rows
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed
 from seqjax.data.text import cuts, train_and_test
@@ -71,18 +71,16 @@ def spoken_digits(
     of the string over all its alignments (connectionist temporal classification, Graves et al. 2006), in nats a word.
     Each string to train on is drawn by its number from the rows to train on, each of the 1,000 to test on from
     those to test on; one whose frames are more than longest·(the mean of a word's frames)·3/2, and more than
-    shortest·(the mean of the slowest speaker's), is drawn again. The
-    score is the share of words whose whole string is said without an error, by the likeliest word of each step (best
-    path);
-    `python -m experiments.predict RUN_DIR` tells the word error rate. Baseline: the entropy of a drawn word's
-    label, of somebody who knows how many words there are.
+    shortest·(the mean of the slowest speaker's), is drawn again. The score is the share of words whose whole string is
+    said without an error, by the likeliest word of each step (best path); `python -m experiments.predict RUN_DIR` tells
+    the word error rate. Baseline: the entropy of a drawn word's label, of somebody who knows how many words there are.
 
     Solved: never; published numbers are compared.
 
     Args:
         data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv), or a folder of wav files in
             folders named after what they say: my_words/train/yes/1.wav.
-        audio: the column of recordings: lists of samples, wav files, or paths of such.
+        audio: the column of recordings: lists of samples, wav files, or their paths, from where the command runs.
         label: the column of what they say.
         speaker: the column of who speaks; only for strings and a held-out speaker.
         strings: join recordings.
@@ -99,7 +97,7 @@ def spoken_digits(
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; with the row's number, what is no
             recording, is empty or not finite, a label that no row to train on has, or a speaker that is neither a whole
-            number nor a text; an unknown speaker; numbers out of range.
+            number nor a text; one label alone; an unknown speaker; numbers out of range.
     """
     if not 1 <= shortest <= longest <= MOST_WORDS:
         raise UserError(f"shortest={shortest}, longest={longest}; expected 1 <= shortest <= longest <= {MOST_WORDS}")
@@ -114,7 +112,7 @@ def spoken_digits(
         return [Recording(*each) for each in zip(frames, label_names(rows, label, data), speakers)]
 
     by_speaker = {"speaker": speaker} if strings or held_out_speaker is not None else {}
-    splits = wav_folder(data) or load(data, audio=audio, label=label, **by_speaker)
+    splits = wav_folder(data, audio, label) or load(data, audio=audio, label=label, **by_speaker)
     if by_speaker and speaker not in splits["train"].column_names:
         raise UserError(f"data={data!r}: a folder of wav files does not tell who speaks; expected a column {speaker!r}")
     train, test = train_and_test(splits, read, tested_on, test_share, data)
@@ -125,6 +123,8 @@ def spoken_digits(
             known = ", ".join(sorted({each.speaker for each in both}))
             raise UserError(f"held_out_speaker={held_out_speaker!r}; expected one of several speakers: {known}")
     names, words = numbered_labels([each.word for each in train], [each.word for each in test])
+    if not strings:
+        require_several(names, label, data)
     steps = np.concatenate([each.frames for each in train])
     mean, deviation = moments(steps)
     frames = [standardized([each.frames for each in rows], mean, deviation) for rows in (train, test)]
@@ -145,7 +145,7 @@ def spoken_digits(
         return asked(wav_files(paths, rate))
 
     def read_file(path: str) -> tuple[Batch, None]:
-        rows = (wav_folder(path) or load(path, audio=audio))["train"]
+        rows = wav_rows(path, audio) or load_alone(path, audio=audio)
         return asked(recordings(rows, audio, "sampling_rate", rate, path)), None
 
     if strings:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.data.lexicon import Forms, forms, learned
-from seqjax.data.loading import load
+from seqjax.data.loading import load, load_alone
 from seqjax.data.stored import stored_task
 from seqjax.data.text import TooLong, bounded, cuts, filled, place, token_lists, train_and_test, vocabulary
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -58,7 +58,8 @@ def tagging(
     A label that occurs in the rows to test on alone is one that cannot be learned, and counts as wrong.
 
     Args:
-        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv).
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv). CoNLL files, a line a token,
+            are to be rewritten, a line a sentence: {"tokens": ["The", "dog"], "upos": ["DET", "NOUN"]} in a .jsonl.
         tokens: the column of tokens: lists, or texts with spaces between the tokens.
         tags: the column of labels, as many in a row as tokens.
         min_count: how often a word must occur to be one of its own.
@@ -117,7 +118,7 @@ def tagging(
         return words.batch(sentences, batch(jax.tree.map(lambda leaf: leaf[:1], train)))
 
     def read_file(path: str) -> tuple[Batch, None]:
-        rows = load(path, tokens=tokens)["train"]
+        rows = load_alone(path, tokens=tokens)
         return asked(bounded(token_lists(rows, tokens, path), longest, too_long, rows, tokens, path)), None
 
     return stored_task(

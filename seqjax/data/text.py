@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from seqjax.data.loading import held_out
+from seqjax.data.loading import held_out, no_such_split
 from seqjax.types import UserError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def train_and_test(
     if tested_on in splits:
         return train, read(splits[tested_on])
     if len(splits) > 1:
-        raise UserError(f"data={data!r} has no split {tested_on!r} to test on; splits: {', '.join(splits)}")
+        raise UserError(no_such_split(splits, tested_on, data))
     kept, tested = held_out(len(train), share, data)
     return [train[row] for row in kept], [train[row] for row in tested]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.loading import load
+from seqjax.data.loading import load, load_alone
 from seqjax.data.stored import stored_task
 from seqjax.data.text import UNKNOWN, TooLong, bounded, cuts, filled, texts, train_and_test, vocabulary
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -118,7 +118,7 @@ def translation(
         show=show,
         spell=spell,
         parse=lambda lines: asked([line.split() for line in lines]),
-        read=lambda path: (asked(tokens_in(load(path, source=source)["train"], source, path)), None),
+        read=lambda path: (asked(tokens_in(load_alone(path, source=source), source, path)), None),
         grade=bleu,
     )
 

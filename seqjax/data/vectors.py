@@ -27,17 +27,16 @@ def vector_lists(rows: Dataset, column: str, data: str) -> list[np.ndarray]:
             row's, or that holds anything but numbers that float32 can hold.
     """
     found: list[np.ndarray] = []
+    many = "expected a list over time of lists of as many numbers, in a csv as JSON: [[1.5, 2], [1, 0]]"
     for row, value in enumerate(rows[:][column]):
         at = place(rows, column, data, row)
         try:
             sequence = np.asarray(json.loads(value) if isinstance(value, str) else value, np.float64)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            many = "expected a list over time of lists of as many numbers"
             raise UserError(f"{at} holds no table of numbers; {many}") from error
         sequence = sequence[:, None] if sequence.ndim == 1 else sequence
         if sequence.ndim != 2 or not sequence.size:
             held = value if sequence.ndim == 0 else f"an array {list(sequence.shape)}"
-            many = "expected a list over time of lists of numbers, in a csv as JSON: [[1.5, 2], [1, 0]]"
             raise UserError(f"{at} holds {held}; {many}")
         if len(wrong := np.flatnonzero(~is_single(sequence).all(1))):
             raise UserError(f"{at} holds {sequence[wrong[0]]} at step {wrong[0]}; expected finite numbers throughout")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.images import LabelledImages, count_classes, read_both, rows_of
+from seqjax.data.images import LabelledImages, class_names, count_classes, grey, read_both, rows_of
 from seqjax.data.labels import entropy, share_of_right
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
@@ -67,7 +67,8 @@ def video(
             Solved: never; it is looked at.
 
     Args:
-        data: a name on the Hugging Face hub, a local folder or file, as of `pixel_images`; colours become grey.
+        data: a name on the Hugging Face hub, a local folder or file, as of `pixel_images`; colours become grey,
+            and what is transparent black.
         asks: what is asked for.
         frames: T, at least 2.
         size: rows and columns of a frame.
@@ -86,7 +87,9 @@ def video(
     splits = load(data, image_column=image_column, label_column=label_column)
     both = read_both(rows_of(splits, tested_on, test_share, data), image_column, label_column, data)
     labels = np.concatenate([part.labels for part in both])
-    classes = count_classes(None, splits["train"].features[label_column], labels, data)
+    feature = splits["train"].features[label_column]
+    classes = count_classes(None, feature, labels, data)
+    called = class_names(feature, classes)
     height, width = (n // shrink for n in both[0].pixels.shape[1:3])
     least = max(height, width) + 2 * (frames // 2)
     if not height or not width:
@@ -119,7 +122,7 @@ def video(
 
         def spell(batch: Batch, answers: Array, number: int) -> list[str]:
             label, way = np.asarray(answers)[number]
-            return [f"{label} {names[way]}"]
+            return [f"{called[label]} {names[way]}"]
 
         return stored_task(
             Examples(train, test, watched),
@@ -127,6 +130,7 @@ def video(
             lambda outputs, batch: masked_mean(jnp.all(_both(outputs, classes) == batch.targets, -1), batch.mask),
             solved=lambda metrics: metrics["score"] >= SOLVED,
             criterion=f"{SOLVED:.0%} of the clips right, label and way",
+            coding=called,
             input_size=size * size,
             output_size=classes + len(WAYS),
             baseline=entropy(both[0].labels) + float(np.log(len(WAYS))),
@@ -173,9 +177,9 @@ def video(
 def _clips(images: LabelledImages, shrink: int, size: int, frames: int, seed: int) -> Clips:
     """The images in grey and smaller, each with a way and a corner of its own."""
     rng, count = np.random.default_rng(seed), len(images.labels)
-    grey = images.pixels.mean(-1)
-    height, width = (n // shrink for n in grey.shape[1:])
-    squares = grey[:, : height * shrink, : width * shrink].reshape(count, height, shrink, width, shrink)
+    shade = grey(images.pixels)
+    height, width = (n // shrink for n in shade.shape[1:])
+    squares = shade[:, : height * shrink, : width * shrink].reshape(count, height, shrink, width, shrink)
     ways = rng.integers(len(WAYS), size=count)
     half = frames // 2
     middle = rng.integers(half, [size - height - half + 1, size - width - half + 1], size=(count, 2))

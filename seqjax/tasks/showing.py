@@ -21,18 +21,23 @@ def show(task: Task, batch: Batch, number: int) -> str:
     """Sequence `number` of a batch as lines of text: by the task's own `show`, or as its shapes suggest.
 
     Tokens are printed as numbers, vectors of up to four dimensions one row a dimension, wider ones
-    as a line of shades a step; below them what is asked for, with a dot where the loss does not count.
+    as a line of shades a step; below them what is asked for, with a dot where the loss does not count. An answer
+    to the whole sequence, a label or a string, is spelled as the task spells it.
     """
     if task.show is not None:
         return task.show(batch, number)
     if task.tokens:
         return spelled(str)(batch, number)
     steps, inputs = length(batch, number), np.asarray(batch.inputs)[:, number]
-    asked = targets(batch, number, ends(steps))
+    whole = batch.mask.ndim == 1 or len(batch.mask) != len(inputs)
+    if task.spell is not None and whole:
+        asked, name = " ".join(task.spell(batch, batch.targets, number)), str
+    else:
+        asked, name = targets(batch, number, ends(steps)), _number
     if inputs.shape[1] > MOST_COLUMNS:
-        return "\n".join([*shades(inputs[:steps]), *_asked(asked, _number)])
+        return "\n".join([*shades(inputs[:steps]), *_asked(asked, name)])
     columns = {f"input {n + 1}": [_number(x) for x in column[ends(steps)]] for n, column in enumerate(inputs.T)}
-    return _with_targets(columns, asked, _number, steps)
+    return _with_targets(columns, asked, name, steps)
 
 
 Names = Sequence[str] | Callable[[int], str]

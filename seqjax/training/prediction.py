@@ -13,6 +13,7 @@ import numpy as np
 from seqjax.data.streamed import count_of, pick
 from seqjax.tasks.showing import length
 from seqjax.training.checkpoint import Checkpoints
+from seqjax.training.coding import digest, require_same
 from seqjax.training.config import Config
 from seqjax.training.preparing import Prepared, forms, prepare
 from seqjax.training.stream import first_steps
@@ -26,16 +27,19 @@ def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
     any, those that it began with.
 
     Raises:
-        UserError: no run directory of `experiments.train`, no checkpoint yet, or no such run.
+        UserError: no run directory of `experiments.train`, no checkpoint yet, or no such run; data that have changed
+            since, so that words, labels or units have other numbers.
     """
     try:
-        config = Config(**json.loads((directory / "config.json").read_text())["config"])
+        described = json.loads((directory / "config.json").read_text())
+        config = Config(**described["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{str(directory)!r}: expected a run directory, as experiments.train writes it") from error
     config = config._replace(learning_rates=tuple(config.learning_rates))
     if not 0 <= run < len(config.runs):
         raise UserError(f"--run={run}; {str(directory)!r} has runs 0 to {len(config.runs) - 1}")
     prepared = prepare(config, "run=1,map")
+    require_same(described.get("task"), digest(prepared.task), repr(str(directory)))
     if not (directory / "checkpoints").is_dir():
         raise UserError(f"{str(directory)!r} has no checkpoint yet")
     checkpoints = Checkpoints(directory / "checkpoints", read_only=True)

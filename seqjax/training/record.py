@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from seqjax.training.coding import require_same
 from seqjax.training.config import Config
 from seqjax.types import UserError
 
@@ -31,7 +32,8 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
 
     Raises:
         UserError: it exists and is not to be continued, holds something else, was made by another
-            configuration (with the first setting that differs), or cannot be written.
+            configuration (with the first setting that differs) or with data that gave words, labels or units other
+            numbers, or cannot be written.
     """
     config = directory / "config.json"
     if not config.exists():
@@ -44,6 +46,8 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
     if not resume:
         raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
     before, wanted = read_json(config), json.loads(json.dumps(description))
+    if before.get("config") == wanted.get("config") or _is_longer(before.get("config"), wanted.get("config")):
+        require_same(before.get("task"), wanted.get("task", {}).get("coding"), f"{flag}={directory}")
     if before.get("kind") == wanted.get("kind") and _is_longer(before.get("config"), wanted.get("config")):
         earlier = before.pop("earlier", [])
         with _writing(directory, flag):

@@ -13,6 +13,7 @@ import numpy as np
 
 from seqjax import spec
 from seqjax.training import record
+from seqjax.training.coding import digest
 from seqjax.training.config import Config
 from seqjax.training.layout import Layout
 from seqjax.training.preparing import Prepared
@@ -77,6 +78,7 @@ def description(prepared: Prepared, command: str) -> dict[str, Any]:
             "length": jax.tree.leaves(shapes.inputs)[0].shape[0],
             "baseline": eval_task.baseline,
             **({} if eval_task.optimum is None else {"optimum": eval_task.optimum}),
+            **({} if (coded := digest(task)) is None else {"coding": coded}),
             "readout": task.readout,
             "criterion": eval_task.criterion + (f", on {config.eval_task}" if config.eval_task else "") + judged_on,
         },
