@@ -39,10 +39,8 @@ command_line.define_run(FLAGS, "ablation")
 
 def ablation(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train the cell and each of its changed forms."""
-    try:
+    with spec.prefixed(f"--cell={values.cell!r}"):
         cell = spec.parse(values.cell)
-    except UserError as error:
-        raise UserError(f"--cell={values.cell!r}: {error}") from error
     scaled = [
         str(Spec("scaled", {"cell": str(cell), **change})) for change in _changes("--gradients", values.gradients)
     ]

@@ -20,6 +20,7 @@ from seqjax import UserError
 from seqjax.models.continuing import continued
 from seqjax.models.decoding import narrowed
 from seqjax.models.stack import first_carries
+from seqjax.spec import prefixed
 from seqjax.training import Prepared, memory
 from seqjax.training.prediction import restore
 from seqjax.types import PyTree
@@ -59,10 +60,8 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
     if values.out and (not task.ending or Path(values.out).suffix != task.ending):
         kinds = f"a file that ends with {task.ending}" if task.ending else "no --out, as it is printed"
         raise UserError(f"--out={values.out!r}: expected {kinds} for --task={spec!r}")
-    try:
+    with prefixed(f"--prompt={values.prompt!r}"):
         prompt = task.prompt(values.prompt)
-    except UserError as error:
-        raise UserError(f"--prompt={values.prompt!r}: {error}") from error
     steps, drawn = values.steps or task.steps, []
     _require_room(prepared, params, prompt, steps, values.samples)
     prompt = np.repeat(prompt, values.samples, 1)

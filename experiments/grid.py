@@ -128,7 +128,7 @@ def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int
     if lengths == []:
         raise UserError("--lengths= is empty; expected whole numbers, as in 50,100")
     found = []
-    try:
+    with spec.prefixed(f"--task={task!r}"):
         for each in spec.split(task):
             takes = spec.accepts(each, [tasks, data], "length")
             if wanted is not None and ("length" in each.arguments or not takes):
@@ -139,17 +139,13 @@ def with_lengths(task: str, lengths: Sequence[str] | None, default: Sequence[int
             else:
                 for length in default if wanted is None else wanted:
                     found.append(str(spec.Spec(each.name, {**each.arguments, "length": length})))
-    except UserError as error:
-        raise UserError(f"--task={task!r}: {error}") from error
     return found
 
 
 def specs(flag: str, text: str) -> list[str]:
     """The specs of a flag, separated by ';'; errors begin with the flag."""
-    try:
+    with spec.prefixed(f"{flag}={text!r}"):
         return [str(each) for each in spec.split(text)]
-    except UserError as error:
-        raise UserError(f"{flag}={text!r}: {error}") from error
 
 
 def prepare_grid(

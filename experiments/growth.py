@@ -16,8 +16,6 @@ from experiments.ways import problem
 from seqjax.training import Config, prepare
 from seqjax.training.preparing import initialize
 
-WAYS = ("seqjax scan", "seqjax fused", "seqjax checkpointed", "flax.linen", "torch")
-
 
 def with_length(
     kind: str, size: tuple[int, int, int], lengths: list[int], only: list[str], repeats: int, budget: float
@@ -28,17 +26,17 @@ def with_length(
     the memory that is free.
 
     Args:
-        kind: 'lstm' or 'gru'.
+        kind: 'lstm', 'gru' or 'rnn'.
         size: B, D, H.
         lengths: T, ascending.
-        only: how the names of the ways begin; none for WAYS.
+        only: how the names of the ways begin; all ways if empty.
         repeats: times each is timed.
         budget: seconds for all of it.
     """
     begin, found, last = time.perf_counter(), {}, {}
     for length in lengths:
         row, there, planned = {}, {}, 0.0
-        for name in peers.names(only or WAYS):
+        for name in peers.names(only):
             before, left = last.get(name), budget - (time.perf_counter() - begin) - planned
             why = _too_much(before, length, repeats, left)
             if why:
@@ -78,10 +76,10 @@ def _seconds(before: tuple[int, dict[str, Any]] | None, length: int, repeats: in
 
 
 def with_runs(
-    config: Config, counts: list[int], mesh: str, steps: int, repeats: int, show: Callable[[int, str, str], None]
+    config: Config, counts: list[int], steps: int, repeats: int, show: Callable[[int, str, str], None]
 ) -> Times:
     """Milliseconds of a training step of so many runs together, interleaved."""
-    ways = {str(count): training(config._replace(seeds=count), mesh, steps) for count in counts}
+    ways = {str(count): training(config._replace(seeds=count), "auto", steps) for count in counts}
     return {name: [each / steps for each in times] for name, times in interleaved(ways, repeats, show).items()}
 
 

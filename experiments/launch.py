@@ -80,10 +80,8 @@ def read_launch(text: str) -> Launch:
         UserError: neither 'local' nor 'slurm', an option that it does not have, no Slurm here, no submitit.
     """
     where = f"--launch={text!r}"
-    try:
+    with spec.prefixed(where):
         wanted = spec.parse(text)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
     os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # else it closes the handlers of all others
     try:
         import submitit

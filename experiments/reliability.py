@@ -25,7 +25,7 @@ WORDS = """\
 
 - **Checkpoints.** Beside each lies the SHA-256 of its every file (`sha256sum -c 500.sha256` checks it by hand). A
   damaged one is named on stderr and moved to `checkpoints/damaged/`, for orbax would in time delete it; the run goes on
-  from the one before. Two are kept. Checkpoints older than this have no checksums, and are taken at orbax's word.
+  from the one before. Two are kept. One without checksums is taken at orbax's word.
 - **Preemption.** SIGTERM or SIGINT stops `train`, `benchmark`, `ablation`, `reproduce` and `applications` within about
   five seconds (a single step of all runs, an evaluation or a compilation that is under way may take longer), with a
   checkpoint, the report so far, exit status 75 (EX_TEMPFAIL) and the command that goes on. A second signal ends the

@@ -8,23 +8,11 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.pages import Table, filled
 from experiments.timing import spread
-from seqjax import UserError
 
-BEGIN, END = "<!-- generated from results/scaling: begin -->", "<!-- generated from results/scaling: end -->"
+FOLDER = "results/scaling"
 HEADINGS = {"runs": "runs on one device", "devices": "devices", "processes": "processes"}
-
-
-class Table(NamedTuple):
-    """What a person reads."""
-
-    title: str
-    headings: list[str]
-    rows: list[list[str]]
-
-    def __str__(self) -> str:
-        lines = [self.headings, ["---"] + ["--:"] * (len(self.headings) - 1), *self.rows]
-        return "\n".join([f"**{self.title}**", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 class Link(NamedTuple):
@@ -124,9 +112,6 @@ def where_it_costs(records: dict[str, dict[str, Any]]) -> str:
 
 def rendered(page: str, records: dict[str, dict[str, Any]]) -> str:
     """The page with what the records say between its marks. Raises UserError if it has none."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise UserError(f"the page has no place for the tables: one line {BEGIN!r} and one {END!r}")
-    before, rest = page.split(BEGIN)
     parts = []
     for name, record in records.items():
         machine, versions = record["machine"], record["environment"]["versions"]
@@ -137,7 +122,7 @@ def rendered(page: str, records: dict[str, dict[str, Any]]) -> str:
         note = f" {record['note']}" if record["note"] else ""
         parts += [f"### By {name}", origin + note, *map(str, tables(record))]
     parts += ["### Where talking begins to cost", where_it_costs(records), "### 256 chips on paper", on_paper(records)]
-    return before + "\n\n".join([BEGIN, *parts, END]) + rest.split(END)[1]
+    return filled(page, FOLDER, parts)
 
 
 def update(page: Path, folder: Path) -> None:

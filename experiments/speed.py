@@ -35,6 +35,7 @@ from rich.console import Console
 
 from experiments import backend, command_line, growth, peers, speed_page, startup, ways
 from experiments.layouts import MESHES, layout_times
+from experiments.pages import Table
 from experiments.progress import progress_bar
 from experiments.timing import interleaved
 from seqjax import UserError
@@ -135,7 +136,7 @@ def seeds(values: flags.FlagValues) -> dict[str, Any]:
     config = _config(values, 1)
     counts = [2**power for power in range(max(values.runs, 1).bit_length())]
     with progress_bar(values.repeats * len(counts)) as show:
-        times = growth.with_runs(config, counts, "auto", values.train_steps, values.repeats, show)
+        times = growth.with_runs(config, counts, values.train_steps, values.repeats, show)
     return {"config": _in_words(values), "milliseconds": times}
 
 
@@ -208,7 +209,7 @@ def _numbers(flag: str, words: str, form: str) -> tuple[int, ...]:
     return numbers
 
 
-def _print(table: speed_page.Table) -> None:
+def _print(table: Table) -> None:
     shown = rich.table.Table(*table.headings, title=table.title)
     for row in table.rows:
         shown.add_row(*row)

@@ -6,15 +6,15 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments import speed_bars
+from experiments.pages import Table, filled
 from experiments.timing import Times, ratios, spread
 from experiments.ways import PRODUCTS
-from seqjax import UserError
 from seqjax.report.figures import MARKERS, PALETTE, canvas, png
 
-BEGIN, END = "<!-- generated from results/speed: begin -->", "<!-- generated from results/speed: end -->"
+FOLDER = "results/speed"
 FIGURE = "speed_growth.png"
 SHOWN = {"forward": "forward", "gradient": "gradient", "step": "step", "steps": speed_bars.IN_A_PROGRAM}
 NO_GPU = (
@@ -40,15 +40,6 @@ python -m experiments.speed --what=page
 ```"""
 
 
-class Table(NamedTuple):
-    """What a person reads."""
-
-    title: str
-    headings: list[str]
-    rows: list[list[str]]
-    notes: tuple[str, ...] = ()  # what is not there, and why
-
-
 def tables(record: dict[str, Any]) -> list[Table]:
     """The tables of a record, by what was timed."""
     return {"layers": _layers, "layouts": _layouts, "growth": _growth, "seeds": _seeds, "startup": _startup}[
@@ -72,18 +63,14 @@ def read(folder: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def rendered(page: str, records: Sequence[tuple[str, dict[str, Any]]]) -> str:
     """The page with what the records say between its marks. Raises UserError if it has none."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise UserError(f"the page has no place for the tables: one line {BEGIN!r} and one {END!r}")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
     parts = [COMMANDS, _about_gpus(records), *speed_bars.reached([record for _, record in records])]
     for name, record in records:
-        parts += [f"### {name}", _origin(record), *(_markdown(table) for table in tables(record))]
+        parts += [f"### {name}", _origin(record), *map(str, tables(record))]
         if record["what"] == "growth":
             parts.append(f"![Time of a gradient by length]({FIGURE})")
     if not records:
         parts.append("There is no record yet.")
-    return before + "\n\n".join([BEGIN, *parts, END]) + after
+    return filled(page, FOLDER, parts)
 
 
 def figure(record: dict[str, Any]) -> bytes:
@@ -194,10 +181,3 @@ def _origin(record: dict[str, Any]) -> str:
 def _about_gpus(records: Sequence[tuple[str, dict[str, Any]]]) -> str:
     named = [name for name, record in records if record["environment"]["device"]["platform"] not in ("cpu", "tpu")]
     return f"From a GPU: {', '.join(named)}." if named else NO_GPU
-
-
-def _markdown(table: Table) -> str:
-    """A pipe table under its title, and its notes."""
-    lines = [table.headings, ["---"] + ["--:"] * (len(table.headings) - 1), *table.rows]
-    text = "\n".join([f"**{table.title}**", "", *("| " + " | ".join(line) + " |" for line in lines)])
-    return text + ("\n\nNot timed:\n\n" + "\n".join(f"- {note}" for note in table.notes) if table.notes else "")

@@ -8,6 +8,7 @@ imported: 'my_package.my_cell.janet(hidden=64)'.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -16,7 +17,7 @@ import pkgutil
 import types
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from seqjax.types import UserError
@@ -138,9 +139,8 @@ def build(spec: Spec | str, rooms: Sequence[types.ModuleType], kind: type) -> An
         raise UserError(f"{spec.name!r} is not declared as `-> {kind.__name__}`, so it is not called")
     check(spec, make)
     try:
-        return make(**spec.arguments)
-    except UserError as error:
-        raise UserError(f"{spec.name}: {error}") from error
+        with prefixed(spec.name):
+            return make(**spec.arguments)
     except (OverflowError, MemoryError) as error:
         raise UserError(f"{spec}: a number too large to count with ({error})") from error
 
@@ -183,6 +183,15 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """What joins a complaint to the list of what is known: "; did you mean 'lstm'? " or "; "."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}? " if near else "; "
+
+
+@contextlib.contextmanager
+def prefixed(where: str) -> Iterator[None]:
+    """A UserError from within begins with where the mistake is: "--cell='lsmt': no cell 'lsmt' ..."."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _hints(make: Callable[..., Any]) -> dict[str, Any]:

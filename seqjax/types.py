@@ -130,11 +130,11 @@ class Task(NamedTuple):
                  spells the answers to it: (answers, number of a sequence) -> as `spell`; None for `spell` itself
     grade:       (spelled targets, spelled answers, steps read), a list each over sequences -> name -> the number
                  that the field reports of a whole test split and that is no mean over places (entity F1, BLEU)
-    answer: (outputs, batch) -> answers as its targets; None for the largest of the outputs
-    peers: name -> the loss of a known simple predictor on the test split
+    answer:      (outputs, batch) -> answers as its targets; None for the largest of the outputs
+    peers:       name -> the loss of a known simple predictor on the test split
     continuation: how it writes on by itself, where what it answers is what it may read
-    coding: what symbols and numbers stand for, as learned from the rows to train on (names, means); a network that is
-                 trained on one coding says nothing of another
+    coding:      what symbols and numbers stand for, as learned from the rows to train on (names, means); a network
+                 that is trained on one coding says nothing of another
     """
 
     sample: Callable[[Array, int], Batch]
@@ -170,6 +170,9 @@ class Direction(NamedTuple):
     reverse: bool
 
 
+Layers = tuple[tuple[Direction, ...], ...]  # each a tuple of directions, whose outputs are joined on the last axis
+
+
 class Model(NamedTuple):
     """Cells and what stands around them, as pure functions.
 
@@ -179,7 +182,7 @@ class Model(NamedTuple):
              share (n, k): these sequences are the k-th of n parts of a batch, as dropout must know. A decoder has
              teacher_forcing=None in its place: the chance that a step reads what is given, and not its own answer
     encode:  (params, inputs) -> what the first layer reads [T, B, D]
-    layers:  params -> layers, each a tuple of Directions whose outputs are joined on the last axis
+    layers:  params -> Layers
     read:    (params, ys of the last layer [T, B, H], lengths, inputs) -> outputs
     decode:  (params, inputs, lengths) -> answers, where they are not just the largest of the outputs
     weights: (params, Pair, lengths) -> [U, B, S], where a decoder looks while it writes what is given
@@ -188,7 +191,7 @@ class Model(NamedTuple):
     init: Callable[[Array], PyTree]
     apply: Callable[..., tuple[Array, PyTree]]
     encode: Callable[[PyTree, Array], Array]
-    layers: Callable[[PyTree], tuple[tuple[Direction, ...], ...]]
+    layers: Callable[[PyTree], Layers]
     read: Callable[[PyTree, Array, Array | None, PyTree], Array]
     decode: Callable[[PyTree, PyTree, Array | None], Array] | None = None
     weights: Callable[[PyTree, Pair, Array | None], Array] | None = None

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax import unroll
+from seqjax import cells, spec, unroll
 from seqjax.types import Cell
 
 STEPS, BATCH, INPUT = 4, 2, 3
@@ -39,6 +39,17 @@ def shaped(init, size):
     """Parameters without a zero in them, of the shapes that `init` gives to a key, without running it."""
     leaves, form = jax.tree.flatten(jax.eval_shape(init, jax.random.key(0)))
     return jax.tree.unflatten(form, [size * noise(n, *leaf.shape) for n, leaf in enumerate(leaves)])
+
+
+def small_case(form, steps=6, batch=2, size=0.7):
+    """The cell of a spec, parameters without a zero in them, and inputs [T, B, 2]."""
+    cell = spec.build(form, [cells], Cell)
+    return cell, shaped(lambda key: cell.init(key, 2), size), noise(99, steps, batch, 2)
+
+
+def weigh(ys):
+    """A loss in which every output has a weight of its own."""
+    return jnp.sum(noise(98, *ys.shape) * ys)
 
 
 def random_carry(cell: Cell, params, *batch_shape):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from seqjax import data, spec, tasks
 from seqjax.spec import Spec
-from seqjax.types import Task
+from seqjax.types import Task, UserError
 
 RANDOM = np.random.default_rng(0)
 LINES = {"text": ["a b <unk>", "", "b a a"]}
@@ -84,3 +85,12 @@ def tone(hertz: float, seconds: float, rate: int = 8000) -> np.ndarray:
 def whole(samples: np.ndarray) -> np.ndarray:
     """Samples as the whole numbers of a wav file of two bytes each."""
     return (samples * 2**15).astype(np.int16)
+
+
+def complaint(make, **arguments):
+    """The one line that a person gets."""
+    with pytest.raises(UserError) as caught:
+        make(**arguments)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 700
+    return text

@@ -1,5 +1,6 @@
 """A few images with labels, in files of each kind that is read; the line that a bad file gets."""
 
+import functools
 import io
 import json
 
@@ -7,10 +8,9 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
+import small_data
 
 from seqjax.data.pixel_images import pixel_images
-from seqjax.types import UserError
 
 RANDOM = np.random.default_rng(7)
 IMAGES = RANDOM.integers(0, 256, (12, 3, 4), np.uint8)
@@ -54,10 +54,4 @@ def image_files(path, images, mode=None, classes=("a", "b", "c"), kept="PNG"):
     return str(path)
 
 
-def complaint(**arguments):
-    """The one line that a person gets."""
-    with pytest.raises(UserError) as caught:
-        pixel_images(**arguments)
-    text = str(caught.value)
-    assert "\n" not in text and len(text) < 700
-    return text
+complaint = functools.partial(small_data.complaint, pixel_images)

@@ -6,23 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise, shaped
+from contract import noise, small_case, weigh
 
 from seqjax import Cell, UserError, cells, spec, unroll, zero_nudge
 from seqjax.cells.clipped import clip_steps
 from seqjax.cells.lstm import LSTMCarry
 from seqjax.unroll import recording
 
-
-def begin(form, steps=6, batch=3):
-    """A cell, parameters without a zero in them, and inputs [T, B, 2]."""
-    cell = spec.build(form, [cells], Cell)
-    params = shaped(lambda key: cell.init(key, 2), 0.7)
-    return cell, params, noise(99, steps, batch, 2)
-
-
-def weigh(ys):
-    return jnp.sum(noise(98, *ys.shape) * ys)
+begin = functools.partial(small_case, batch=3)
 
 
 def slopes(cell, params, xs, lengths=None):

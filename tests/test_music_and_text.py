@@ -7,10 +7,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from small_data import complaint
 
 from seqjax.data.penn_treebank import penn_treebank
 from seqjax.data.piano_rolls import piano_rolls
-from seqjax.types import UserError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PIECES = [[[60, 64], [], [108]], [[21], [21, 60], [60], [64], [64]], [[72]], [[60], [60]]]  # the third has one step
@@ -30,15 +30,6 @@ def roll(piece):
 
 def whole(task, split="train"):
     return jax.tree.map(np.asarray, task.examples.batch(getattr(task.examples, split)))
-
-
-def complaint(make, **arguments):
-    """The one line that a person gets."""
-    with pytest.raises(UserError) as caught:
-        make(**arguments)
-    text = str(caught.value)
-    assert "\n" not in text and len(text) < 700
-    return text
 
 
 def test_each_frame_is_asked_for_from_those_before_it(tmp_path):

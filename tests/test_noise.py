@@ -11,8 +11,9 @@ from contract import noise, shaped
 
 from seqjax import Cell, Task, UserError, cells, spec, tasks
 from seqjax.cells.lstm import LSTMCarry
-from seqjax.gradients.noise import batch_gradient_norms, clip_fraction, signal_to_noise, truncation
+from seqjax.gradients.noise import batch_gradient_norms, clip_fraction, signal_to_noise
 from seqjax.gradients.scaled import Scaled
+from seqjax.gradients.truncation import truncation
 from seqjax.models import sequence_model
 from seqjax.types import Batch
 

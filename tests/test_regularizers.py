@@ -1,14 +1,15 @@
 """Penalties on the gradient's path: closed forms, explicit Jacobians, finite differences, and descent."""
 
+import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise, shaped, slopes_are_differences
+from contract import noise, slopes_are_differences, small_case
 
-from seqjax import Cell, UserError, cells, spec, unroll
+from seqjax import Cell, UserError, unroll
 from seqjax.cells.rnn import RNNCarry
 from seqjax.gradients.adjoints import backward
 from seqjax.gradients.regularizers import gradient_flossing, vanishing_penalty
@@ -17,12 +18,7 @@ from seqjax.gradients.states import flat, flat_step
 from seqjax.types import Direction
 from seqjax.unroll import recording
 
-
-def begin(form, steps=5, batch=2, size=0.7):
-    """A cell, parameters without a zero in them, and inputs [T, B, 2]."""
-    cell = spec.build(form, [cells], Cell)
-    params = shaped(lambda key: cell.init(key, 2), size)
-    return cell, params, noise(99, steps, batch, 2)
+begin = functools.partial(small_case, steps=5)
 
 
 def tape(cell, params, xs, lengths=None, reverse=False):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise, shaped
+from contract import noise, small_case
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.rtrl import rtrl, rtrl_start, rtrl_step
@@ -13,9 +13,7 @@ from seqjax.gradients.truncation import truncation_bias
 
 def begin(form, steps=6, batch=2):
     """A cell, parameters without a zero in them, inputs [T, B, 2] and targets [T, B, H]."""
-    cell = spec.build(form, [cells], Cell)
-    params = shaped(lambda key: cell.init(key, 2), 0.7)
-    return cell, params, noise(99, steps, batch, 2), noise(98, steps, batch, 3)
+    return *small_case(form, steps, batch), noise(98, steps, batch, 3)
 
 
 def loss(y, target):

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from contract import close, noise
 
-from experiments import growth, peers, speed, speed_bars, speed_page, timing, torch_peers, ways
+from experiments import growth, pages, peers, speed, speed_bars, speed_page, timing, torch_peers, ways
 from seqjax import UserError, unroll
 from seqjax.cells.lstm import lstm
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("forward", "gradient")
-MARKS = f"before\n{speed_page.BEGIN}\nstale\n{speed_page.END}\nafter\n"
+BEGIN, END = pages.marks(speed_page.FOLDER)
+MARKS = f"before\n{BEGIN}\nstale\n{END}\nafter\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
 """Taps: names inside a step that are read and changed, in any cell, at no cost to the cell itself."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise, shaped
+from contract import small_case
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.cells.gru import gru
@@ -22,10 +24,7 @@ FORMS = [
 ]
 
 
-def begin(form, steps=4):
-    cell = spec.build(form, [cells], Cell)
-    params = shaped(lambda key: cell.init(key, 2), 0.7)
-    return cell, params, noise(99, steps, 5, 2)
+begin = functools.partial(small_case, steps=4, batch=5)
 
 
 def test_the_names_that_cells_offer():

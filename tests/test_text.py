@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from small_data import complaint
 
 from seqjax.cells.rnn import rnn
 from seqjax.data.lexicon import ends
@@ -14,7 +15,6 @@ from seqjax.data.sentiment import sentiment, tokenized
 from seqjax.data.tagging import share_right, tagging
 from seqjax.data.text import vocabulary
 from seqjax.models import sequence_model
-from seqjax.types import UserError
 
 ROWS = [
     ("The dog saw the cat", "D N V D N"),
@@ -45,15 +45,6 @@ def whole(task, split="train"):
 
 def normal(seed, shape):
     return np.random.default_rng(seed).normal(size=shape)
-
-
-def complaint(make, **arguments):
-    """The one line that a person gets."""
-    with pytest.raises(UserError) as caught:
-        make(**arguments)
-    text = str(caught.value)
-    assert "\n" not in text and len(text) < 700
-    return text
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from test_text import complaint, whole
+from small_data import complaint
+from test_text import whole
 
 from seqjax.data.translation import bleu, translation
 from seqjax.types import UserError

@@ -6,23 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import noise, shaped
+from contract import noise, small_case, weigh
 
-from seqjax import Cell, UserError, cells, spec, unroll
+from seqjax import Cell, UserError, spec, unroll
 from seqjax.cells.gru import GRUCarry
 from seqjax.gradients.states import flat_size, flat_step
 from seqjax.gradients.truncation import truncation_bias
-
-
-def begin(form, steps=6, batch=2):
-    """A cell, parameters without a zero in them, and inputs [T, B, 2]."""
-    cell = spec.build(form, [cells], Cell)
-    params = shaped(lambda key: cell.init(key, 2), 0.7)
-    return cell, params, noise(99, steps, batch, 2)
-
-
-def weigh(ys):
-    return jnp.sum(noise(98, *ys.shape) * ys)
 
 
 def truncated(cell, params, xs, carry=None, *, window, stride=None, lengths=None):
@@ -46,7 +35,7 @@ def ravel(tree):
 @functools.cache
 def jacobians():
     """An LSTM, and ((∂s_t/∂θ, ∂s_t/∂s_{t-1}), (∂y_t/∂θ, ∂y_t/∂s_{t-1})) at its steps, each [T, B, ...]."""
-    cell, params, xs = begin("lstm(hidden=2)", 7)
+    cell, params, xs = small_case("lstm(hidden=2)", 7)
 
     @jax.jit
     def tape(params, xs):
@@ -86,7 +75,7 @@ def test_against_products_of_jacobians(window, stride, lengths, float64):
 
 @pytest.mark.parametrize("steps", [6, 7])
 def test_a_stride_of_the_window_is_chunks_with_the_carry_handed_on(steps, float64):
-    cell, params, xs = begin("gru(hidden=2)", steps)
+    cell, params, xs = small_case("gru(hidden=2)", steps)
 
     def chunks(params):
         carry, outputs = cell.initial_carry(params, (2,)), []
@@ -118,7 +107,7 @@ def test_what_is_dropped_has_a_closed_form(window, stride, float64):
     [(1, 1, 1, None), (2, 1, 1, [1, 2]), (9, 4, 3, None), (9, 4, 3, [1, 2]), (9, 50, 50, [1, 2])],
 )
 def test_values_and_carries_are_those_of_unroll_bit_for_bit(steps, window, stride, lengths):
-    cell, params, xs = begin("lstm(hidden=3)", steps)
+    cell, params, xs = small_case("lstm(hidden=3)", steps)
     lengths = None if lengths is None else np.array(lengths)
     found = jax.jit(lambda p: truncated(cell, p, xs, window=window, stride=stride, lengths=lengths))(params)
     run = jax.jit(lambda p: unroll(cell, p, xs, lengths=lengths, strategy="scan"))
@@ -126,7 +115,7 @@ def test_values_and_carries_are_those_of_unroll_bit_for_bit(steps, window, strid
 
 
 def test_a_window_of_all_steps_is_the_full_gradient(float64):
-    cell, params, xs = begin("lstm(hidden=3)", 6)
+    cell, params, xs = small_case("lstm(hidden=3)", 6)
     full = jax.jit(jax.grad(lambda p: weigh(unroll(cell, p, xs)[1])))(params)
     for window, stride in [(6, 4), (100, 7)]:
         close(gradient(cell, params, xs, window=window, stride=stride), full)
@@ -137,7 +126,7 @@ def test_a_window_of_all_steps_is_the_full_gradient(float64):
 @pytest.mark.parametrize("lengths, reached", [(None, [7, 7]), ([7, 3], [7, 3]), ([7, 4], [7, 4])])
 def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths, reached, float64):
     """The last carry reaches back to where its block's window begins, and to the carry given where that is 0."""
-    cell, params, xs = begin("gru(hidden=2)", 7)
+    cell, params, xs = small_case("gru(hidden=2)", 7)
     lengths = None if lengths is None else np.array(lengths)
     start = GRUCarry(np.full((2, 2), 0.4))
     run = lambda p, s: weigh(truncated(cell, p, xs, s, window=4, stride=2, lengths=lengths)[0].h)  # noqa: E731
@@ -158,7 +147,7 @@ def test_the_gradient_of_the_carry_that_is_returned_and_of_the_one_given(lengths
 
 
 def test_state_carried_over_calls_is_one_call(float64):
-    cell, params, xs = begin("lstm(hidden=2)", 8)
+    cell, params, xs = small_case("lstm(hidden=2)", 8)
 
     def in_two(params):
         carry, first = truncated(cell, params, xs[:4], window=2)
@@ -169,7 +158,7 @@ def test_state_carried_over_calls_is_one_call(float64):
 
 
 def test_one_sequence_without_a_batch_axis(float64):
-    cell, params, xs = begin("gru(hidden=2)", 7, batch=1)
+    cell, params, xs = small_case("gru(hidden=2)", 7, batch=1)
     lengths = np.array([5])
     both = gradient(cell, params, xs, window=3, stride=2, lengths=lengths)
     run = lambda p: weigh(truncated(cell, p, xs[:, 0], window=3, stride=2, lengths=lengths[0])[1][:, None])  # noqa: E731
@@ -177,7 +166,7 @@ def test_one_sequence_without_a_batch_axis(float64):
 
 
 def test_padding_takes_part_in_nothing(float64):
-    cell, params, xs = begin("gru(hidden=2)", 7)
+    cell, params, xs = small_case("gru(hidden=2)", 7)
     find = jax.jit(lambda xs: gradient(cell, params, xs, window=3, stride=2, lengths=np.array([4, 3])))
     tame = np.concatenate([xs[:4], 0 * xs[4:]])
     close(find(np.concatenate([xs[:4], np.nan * xs[4:]])), find(tame))
@@ -194,7 +183,7 @@ def test_the_bias_of_truncation_is_a_number(float64):
     np.testing.assert_allclose(bias.relative_error, [1 - each / kept[-1] for each in kept], rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(bias.cosine, 1, rtol=1e-12)
 
-    cell, params, xs = begin("lstm(hidden=3)", 8)
+    cell, params, xs = small_case("lstm(hidden=3)", 8)
     windows = 4 ** np.arange(2)  # numbers of NumPy too
     bias = jax.jit(lambda p: truncation_bias(cell, p, xs, weigh, (*windows, 8), stride=1))(params)
     exact = ravel(gradient(cell, params, xs, window=8))
@@ -208,7 +197,7 @@ def test_the_bias_of_truncation_is_a_number(float64):
 
 
 def test_the_bias_of_gradients_below_the_square_root_of_float32():
-    cell, params, xs = begin("gru(hidden=3)", 4)
+    cell, params, xs = small_case("gru(hidden=3)", 4)
     run = jax.jit(lambda p, scale: truncation_bias(cell, p, xs, lambda ys: scale * weigh(ys), (2,)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), run(params, 1e-30), run(params, 1.0))
 
@@ -217,7 +206,7 @@ def test_the_bias_of_gradients_below_the_square_root_of_float32():
     "window, stride, says", [(0, None, "window=0"), (3, 4, "stride=4; expected 1 to window=3"), (3, 0, "stride=0")]
 )
 def test_refusals(window, stride, says):
-    cell, params, xs = begin("gru(hidden=2)", 5)
+    cell, params, xs = small_case("gru(hidden=2)", 5)
     with pytest.raises(UserError, match=says):
         truncated(cell, params, xs, window=window, stride=stride)
 

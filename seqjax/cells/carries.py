@@ -12,7 +12,7 @@ from seqjax.types import PyTree, UserError
 
 
 def changes_backwards(run: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether a function changes its gradient on the way back, as `clipped` does: it has no way forwards then."""
+    """Whether a function has a backward pass of its own, as `clipped` does: it has no forward-mode derivative then."""
     return "custom_vjp" in str(jax.make_jaxpr(run)(*arguments))
 
 
@@ -42,7 +42,7 @@ def require_form(carry: PyTree, wanted: PyTree) -> None:
 
 
 def require_step(carry: PyTree, given: Any, batch_shape: tuple[int, ...]) -> None:
-    """Raises UserError where what a step made of a carry, as shapes, is not a carry of the same form and an output."""
+    """As `require_after`, and raises UserError too unless the step's output is one array [*batch_shape, H]."""
     require_after(carry, given)
     y = given[1]
     if getattr(y, "shape", ())[:-1] != batch_shape or y.ndim != len(batch_shape) + 1:
@@ -51,7 +51,7 @@ def require_step(carry: PyTree, given: Any, batch_shape: tuple[int, ...]) -> Non
 
 
 def require_after(carry: PyTree, given: Any) -> None:
-    """Raises UserError where what a step made of a carry, as shapes, is not two, of which a carry of the same form."""
+    """Raises UserError unless what a step gave, as shapes, is (carry, y), the carry of the form that it was given."""
     if not (isinstance(given, tuple) and len(given) == 2):
         raise UserError(f"the step gives {jax.tree.structure(given)}; expected two, (carry, y)")
     after, _ = given

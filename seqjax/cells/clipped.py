@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.binding import bind
 from seqjax.cells.carries import require_floats
 from seqjax.cells.wrapping import inner_cell
 from seqjax.types import Array, Cell, PyTree, UserError
@@ -62,7 +63,7 @@ def clip_steps(cell: Cell, norm: float | None = None, value: float | None = None
     name, limit = ("norm", norm) if value is None else ("value", value)
     if not 0 < limit < math.inf:
         raise UserError(f"{name}={limit}; expected more than 0, and finite")
-    return cell._replace(step=bound_step(cell.step, name, float(limit)))
+    return cell._replace(step=bind(clipped_step, cell.step, name, float(limit)))
 
 
 def unclipped(cell: Cell) -> Cell:
@@ -77,7 +78,7 @@ def _unclipped(step: Callable) -> Callable:
     inside = _unclipped(step.args[0])
     if step.func is clipped_step:
         return inside
-    return step if inside is step.args[0] else _around(step.func, inside, *step.args[1:])
+    return step if inside is step.args[0] else bind(step.func, inside, *step.args[1:])
 
 
 def clipped_step(
@@ -116,17 +117,3 @@ clip_gradient.defvjp(_forward, _backward)
 
 def _spread(factor: Array, leaf: Array) -> Array:
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))
-
-
-@functools.cache
-def _around(outer: Callable, step: Callable, *others: object) -> Callable[..., tuple[PyTree, Array]]:
-    """One function object again, as `bound_step` of each cell that holds another."""
-    return functools.partial(outer, step, *others)
-
-
-@functools.cache
-def bound_step(
-    step: Callable[..., tuple[PyTree, Array]], name: str, limit: float
-) -> Callable[..., tuple[PyTree, Array]]:
-    """One function object a step and its clip, so that equal cells share one compiled program."""
-    return functools.partial(clipped_step, step, name, limit)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.cells import initializers
+from seqjax.cells.binding import bind
 from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell, UserError
 
@@ -100,16 +99,10 @@ def cornn(
             b=jnp.zeros(hidden),
         )
 
-    return Cell(init, initial_carry, bound_step(CoRNNForm(dt, gamma, epsilon, implicit)))
+    return Cell(init, initial_carry, bind(cornn_step, CoRNNForm(dt, gamma, epsilon, implicit)))
 
 
 def initial_carry(params: CoRNNParams, batch_shape: tuple[int, ...]) -> CoRNNCarry:
     """y_0 = z_0 = 0, [*batch_shape, H]."""
     zeros = jnp.zeros((*batch_shape, params.b.shape[0]), params.b.dtype)
     return CoRNNCarry(zeros, zeros)
-
-
-@functools.cache
-def bound_step(form: CoRNNForm) -> Callable[..., tuple[CoRNNCarry, Array]]:
-    """One function object a form, so that equal cells share one compiled program."""
-    return functools.partial(cornn_step, form)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.cells import initializers
 from seqjax.cells.activations import ACTIVATIONS, Activation
+from seqjax.cells.binding import bind
 from seqjax.types import Array, Cell, UserError
 
 
@@ -71,15 +70,9 @@ def indrnn(
             b=jnp.zeros(hidden),
         )
 
-    return Cell(init, initial_carry, bound_step(activation))
+    return Cell(init, initial_carry, bind(indrnn_step, activation))
 
 
 def initial_carry(params: IndRNNParams, batch_shape: tuple[int, ...]) -> IndRNNCarry:
     """h_0 = 0, [*batch_shape, H]."""
     return IndRNNCarry(jnp.zeros((*batch_shape, params.u.shape[0]), params.u.dtype))
-
-
-@functools.cache
-def bound_step(activation: Activation) -> Callable[..., tuple[IndRNNCarry, Array]]:
-    """One function object an activation, so that equal cells share one compiled program."""
-    return functools.partial(indrnn_step, activation)

@@ -69,14 +69,14 @@ LONGEST_LAG = 1e9
 
 
 def require_lag(max_lag: float | None, **biases: tuple[Bias, float]) -> None:
-    """Chrono initialization, where it is asked for, has a range to draw from and a place, that of no bias given.
+    """Check what cells take for chrono initialization.
 
     Args:
-        max_lag: as cells take it.
+        max_lag: as cells take it; None where it is not asked for.
         **biases: those in whose place it stands, each the value and its default.
 
     Raises:
-        UserError: it has not.
+        UserError: a max_lag that is not above 2, or above LONGEST_LAG, or a bias given beside it.
     """
     if max_lag is None:
         return
@@ -93,13 +93,13 @@ def bias(hidden: int, value: Bias) -> Array:
 
 
 def require_biases(hidden: int, **biases: Bias) -> None:
-    """A tuple of biases holds one for each unit."""
+    """Raises UserError where a tuple of biases does not hold one for each unit."""
     for name, value in biases.items():
         if isinstance(value, tuple) and len(value) != hidden:
             raise UserError(f"{name} holds {len(value)} numbers; expected one number, or {hidden} of them")
 
 
 def require_width(hidden: int) -> None:
-    """A cell needs at least one unit."""
+    """Raises UserError where a cell has not one unit."""
     if hidden < 1:
         raise UserError(f"hidden={hidden}; expected at least 1")

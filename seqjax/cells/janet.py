@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.cells import initializers
+from seqjax.cells.binding import bind
 from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell
 
@@ -82,15 +81,9 @@ def janet(
             b=jnp.concatenate([keep, zeros]),
         )
 
-    return Cell(init, initial_carry, bound_step(beta))
+    return Cell(init, initial_carry, bind(janet_step, beta))
 
 
 def initial_carry(params: JANETParams, batch_shape: tuple[int, ...]) -> JANETCarry:
     """c_0 = 0, [*batch_shape, H]."""
     return JANETCarry(jnp.zeros((*batch_shape, params.w_h.shape[0]), params.w_h.dtype))
-
-
-@functools.cache
-def bound_step(beta: float) -> Callable[..., tuple[JANETCarry, Array]]:
-    """One function object a β, so that equal cells share one compiled program."""
-    return functools.partial(janet_step, beta)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.cells import initializers
+from seqjax.cells.binding import bind
 from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell, UserError
 
@@ -83,16 +82,10 @@ def lem(
             b=jnp.zeros(4 * hidden),
         )
 
-    return Cell(init, initial_carry, bound_step(dt))
+    return Cell(init, initial_carry, bind(lem_step, dt))
 
 
 def initial_carry(params: LEMParams, batch_shape: tuple[int, ...]) -> LEMCarry:
     """y_0 = z_0 = 0, [*batch_shape, H]."""
     zeros = jnp.zeros((*batch_shape, params.w_z.shape[0]), params.w_z.dtype)
     return LEMCarry(zeros, zeros)
-
-
-@functools.cache
-def bound_step(dt: float) -> Callable[..., tuple[LEMCarry, Array]]:
-    """One function object a Δt, so that equal cells share one compiled program."""
-    return functools.partial(lem_step, dt)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from seqjax.cells.binding import bind
 from seqjax.cells.initializers import require_width
 from seqjax.spec import did_you_mean
 from seqjax.types import Array, Cell, PyTree, UserError
@@ -73,7 +72,7 @@ def linen(cell: str = "OptimizedLSTMCell", hidden: int = 128, **options: Any) ->
         carry = start(module, jax.random.key(0), batch_shape)
         return jax.tree.map(lambda leaf: leaf.astype(dtype), carry)
 
-    return Cell(init, initial_carry, bound_step(module))
+    return Cell(init, initial_carry, bind(linen_step, module))
 
 
 def linen_step(module: nn.RNNCellBase, params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
@@ -95,9 +94,3 @@ def named(carry: PyTree) -> PyTree:
 def bare(carry: PyTree) -> PyTree:
     """The carry as Flax has it."""
     return tuple(carry) if isinstance(carry, MemoryCarry) else carry.h
-
-
-@functools.cache
-def bound_step(module: nn.RNNCellBase) -> Callable[..., tuple[PyTree, Array]]:
-    """One function object a Flax cell, so that equal cells share one compiled program."""
-    return functools.partial(linen_step, module)

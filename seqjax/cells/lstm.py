@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,6 +10,7 @@ import jax.numpy as jnp
 
 from seqjax.cells import initializers
 from seqjax.cells.activations import ACTIVATIONS, Activation
+from seqjax.cells.binding import bind
 from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell, UserError
 
@@ -231,7 +230,7 @@ def lstm(
             w_gates=w_gates,
         )
 
-    return Cell(init, initial_carry, bound_step(form))
+    return Cell(init, initial_carry, bind(lstm_step, form))
 
 
 def initial_carry(params: LSTMParams, batch_shape: tuple[int, ...]) -> LSTMCarry:
@@ -239,9 +238,3 @@ def initial_carry(params: LSTMParams, batch_shape: tuple[int, ...]) -> LSTMCarry
     zeros = jnp.zeros((*batch_shape, params.w_h.shape[0]), params.w_h.dtype)
     gates = params.w_gates
     return LSTMCarry(zeros, zeros, None if gates is None else jnp.zeros((*batch_shape, gates.shape[0]), gates.dtype))
-
-
-@functools.cache
-def bound_step(form: LSTMForm) -> Callable[..., tuple[LSTMCarry, Array]]:
-    """One function object a form, so that equal cells share one compiled program."""
-    return functools.partial(lstm_step, form)

@@ -89,8 +89,8 @@ def orthogonal_rnn(
     W_h depends on the parameters alone, and costs as much as some ten products of [H, H] matrices.
     `unroll` makes it once for all steps (`preparation.prepared`). Where the step is run as it is, as
     inside `scaled` or `clipped`, the compiler takes W_h out of the loop forwards, but its gradient is
-    taken back to A at every step: at H = 128, B = 32 and T = 100 on a busy CPU, .4 to .8 s, where the
-    prepared gradient took .01 to .08 s (Cayley: .15 to .3 s and .03 to .08 s).
+    taken back to A at every step: at H = 128, B = 32 and T = 100 on a CPU, some ten times the time of
+    the prepared gradient (Cayley: four times).
 
     Args:
         hidden: number of units H, at least 2.

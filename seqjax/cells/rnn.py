@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.cells import initializers
 from seqjax.cells.activations import ACTIVATIONS, Activation
+from seqjax.cells.binding import bind
 from seqjax.types import Array, Cell
 
 
@@ -52,6 +51,9 @@ def rnn(
         activation: φ.
         recurrent_init, recurrent_scale: how W_h [H, H] begins; see `initializers.recurrent`.
         input_init, input_scale: how W_x [D, H] begins; see `initializers.inputs`.
+
+    Raises:
+        UserError: hidden < 1.
     """
     initializers.require_width(hidden)
 
@@ -63,15 +65,9 @@ def rnn(
             b=jnp.zeros(hidden),
         )
 
-    return Cell(init, initial_carry, bound_step(activation))
+    return Cell(init, initial_carry, bind(rnn_step, activation))
 
 
 def initial_carry(params: RNNParams, batch_shape: tuple[int, ...]) -> RNNCarry:
     """h_0 = 0, [*batch_shape, H]."""
     return RNNCarry(jnp.zeros((*batch_shape, params.w_h.shape[0]), params.w_h.dtype))
-
-
-@functools.cache
-def bound_step(activation: Activation) -> Callable[..., tuple[RNNCarry, Array]]:
-    """One function object an activation, so that equal cells share one compiled program."""
-    return functools.partial(rnn_step, activation)

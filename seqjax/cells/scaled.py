@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import spec
+from seqjax.cells.binding import bind
 from seqjax.cells.taps import changed, tap_names
 from seqjax.cells.wrapping import inner_cell
 from seqjax.types import Array, Cell, PyTree, UserError
@@ -41,7 +42,7 @@ def scaled(cell: str = "lstm", hidden: int | None = None, **factors: float) -> C
 
 
 def scale_paths(cell: Cell, /, **factors: float) -> Cell:
-    """`scaled` for a Cell that is there already; the same paths and errors."""
+    """`scaled` for a Cell that is there already; the same paths. Raises UserError as `scaled`."""
     known = paths(cell)
     for name, factor in factors.items():
         if name not in known:
@@ -50,7 +51,7 @@ def scale_paths(cell: Cell, /, **factors: float) -> Cell:
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not math.isfinite(factor):
             raise UserError(f"{name}={factor!r}; expected a finite number, the factor on the gradient")
     set_apart = tuple(sorted((name, float(factor)) for name, factor in factors.items() if factor != 1))
-    return cell._replace(step=bound_step(cell.step, set_apart)) if set_apart else cell
+    return cell._replace(step=bind(scaled_step, cell.step, set_apart)) if set_apart else cell
 
 
 def paths(cell: Cell) -> list[str]:
@@ -97,12 +98,6 @@ def _scale_gradient(factor: float, value: Array) -> Array:
 @_scale_gradient.defjvp
 def _(factor: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return primals[0], factor * tangents[0]
-
-
-@functools.cache
-def bound_step(step: Callable[..., tuple[PyTree, Array]], factors: Factors) -> Callable[..., tuple[PyTree, Array]]:
-    """One function object a step and its factors, so that equal cells share one compiled program."""
-    return functools.partial(scaled_step, step, factors)
 
 
 def _name(path: tuple) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from seqjax.cells.binding import bind
 from seqjax.cells.wrapping import inner_cell
 from seqjax.types import Array, Cell, PyTree
 
@@ -25,7 +25,7 @@ def skip(cell: str = "lstm", hidden: int | None = None) -> Cell:
         UserError: a width given both here and in the spec.
     """
     inside = inner_cell(cell, hidden)
-    return inside._replace(step=bound_step(inside.step))
+    return inside._replace(step=bind(skip_step, inside.step))
 
 
 def skip_step(
@@ -34,9 +34,3 @@ def skip_step(
     """The step of the cell inside; its output and the input side by side."""
     carry, y = step(params, carry, x)
     return carry, jnp.concatenate([y, x.astype(y.dtype)], -1)
-
-
-@functools.cache
-def bound_step(step: Callable[..., tuple[PyTree, Array]]) -> Callable[..., tuple[PyTree, Array]]:
-    """One function object a step, so that equal cells share one compiled program."""
-    return functools.partial(skip_step, step)

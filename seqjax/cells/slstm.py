@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.cells import initializers
+from seqjax.cells.binding import bind
 from seqjax.cells.taps import tap
 from seqjax.types import Array, Cell, UserError
 
@@ -104,16 +103,10 @@ def slstm(
             b=jnp.concatenate([zeros + input_bias, zeros + forget_bias, zeros, zeros]),
         )
 
-    return Cell(init, initial_carry, bound_step(forget_gate))
+    return Cell(init, initial_carry, bind(slstm_step, forget_gate))
 
 
 def initial_carry(params: SLSTMParams, batch_shape: tuple[int, ...]) -> SLSTMCarry:
     """h_0 = c_0 = n_0 = m_0 = 0, [*batch_shape, H]."""
     zeros = jnp.zeros((*batch_shape, params.b.shape[0] // 4), params.b.dtype)
     return SLSTMCarry(zeros, zeros, zeros, zeros)
-
-
-@functools.cache
-def bound_step(forget_gate: ForgetGate) -> Callable[..., tuple[SLSTMCarry, Array]]:
-    """One function object a form, so that equal cells share one compiled program."""
-    return functools.partial(slstm_step, forget_gate)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from seqjax.cells.carries import require_after, require_batch, require_floats
 from seqjax.cells.clipped import unclipped
 from seqjax.gradients.scaled import Scaled, share_scale
-from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
+from seqjax.types import Array, Batch, Cell, Direction, Layers, Model, PyTree, UserError
 from seqjax.unroll import recording, unroll
-from seqjax.unroll.scan import keep_where
+from seqjax.unroll.scan import keep_where, zero_unless
 
 
 def adjoints(
@@ -89,6 +89,9 @@ def backward(
 
     Returns:
         δ with the carry's structure, leaves [T, B, ...], and ∂L/∂x_t, value [T, B, D].
+
+    Raises:
+        UserError: a carry that is not of floating point.
     """
     require_floats(carries)
     cell, lengths = unclipped(way.cell), None if lengths is None else jnp.asarray(lengths)
@@ -105,18 +108,20 @@ def backward(
         if lengths is None:
             return Scaled(delta, log), (Scaled(delta, log), Scaled(x_bar, log))
         valid = t < lengths
-        zeroed = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), (delta, x_bar))
+        zeroed = jax.tree.map(lambda leaf: zero_unless(valid, leaf), (delta, x_bar))
         kept = jax.tree.map(lambda new, old: keep_where(valid, new, old), Scaled(delta, log), later)
         return kept, (Scaled(zeroed[0], log), Scaled(zeroed[1], log))
 
     if lengths is not None:
         exists = steps.reshape(-1, *(1 for _ in batch)) < lengths
-        xs = keep_where(exists, xs, jnp.zeros_like(xs))
+        xs = zero_unless(exists, xs)
     _, (deltas, xs_bar) = jax.lax.scan(back, start, (steps, carries, xs, ys_bar), reverse=not way.reverse)
     return deltas, xs_bar
 
 
-def model_adjoints(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> tuple[tuple[Scaled, ...], ...]:
+def model_adjoints(
+    model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Batch], Array]
+) -> tuple[tuple[Scaled, ...], ...]:
     """Adjoints of every layer and direction of a model, dropout off.
 
     The loss is multiplied by the number of sequences, so that a norm is that of one sequence's loss.
@@ -139,9 +144,6 @@ def model_adjoints(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> 
         deltas, above = through(layer, xs, carries, above, batch.lengths)
         found.append(deltas)
     return tuple(reversed(found))
-
-
-Layers = tuple[tuple[Direction, ...], ...]
 
 
 def record(layers: Layers, xs: Array, lengths: Array | None) -> tuple[list[tuple[Array, list[PyTree]]], Array]:

@@ -13,12 +13,13 @@ from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
 from seqjax.gradients.lag import by_lag, mean_log10, model_step_gradients
 from seqjax.gradients.lyapunov import lyapunov
-from seqjax.gradients.noise import signal_to_noise, truncation
+from seqjax.gradients.noise import signal_to_noise
 from seqjax.gradients.norms import components
 from seqjax.gradients.sensitivity import horizons, input_sensitivity
 from seqjax.gradients.singular import singular_values
 from seqjax.gradients.spectra import effective_rank
 from seqjax.gradients.states import ends_of, flat_size
+from seqjax.gradients.truncation import truncation
 from seqjax.types import Array, Batch, Model, PyTree
 from seqjax.unroll import recording, unroll
 
@@ -35,7 +36,7 @@ def flow(
     leading: int = 6,
     layer: int = 0,
 ) -> dict[str, dict[str, Array]]:
-    """The quantities of one layer's (forward) cell, each a name -> array; no lag, truncation without parameters.
+    """The quantities of one layer's (forward) cell, each a name -> array; without parameters, no lag or truncation.
 
     spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences, of ∂s_T/∂s_{T-lag};
                  'effective_rank' [L], of those k alone

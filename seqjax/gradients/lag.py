@@ -13,9 +13,9 @@ from seqjax.gradients.adjoints import backward, record, through
 from seqjax.gradients.blocks import gate_blocks
 from seqjax.gradients.norms import LN10, components, log_mean
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
-from seqjax.gradients.states import ends_of
+from seqjax.gradients.states import ends_of, read_after
 from seqjax.types import Array, Batch, Direction, Model, PyTree, UserError
-from seqjax.unroll.scan import keep_where
+from seqjax.unroll.scan import zero_unless
 
 HELD = 2**24  # numbers of the weights' gradients, one gradient a sequence, that are held at a time
 
@@ -73,9 +73,9 @@ def step_gradients(
     cut = _cutter(way.params, blocks)
     steps = jnp.arange(xs.shape[0])[:, None]
     deltas, _ = backward(way, carries, xs, ys_bar, lengths)
-    leaving = jax.tree.map(lambda leaf: _neighbour(leaf, way.reverse), deltas)
+    leaving = jax.tree.map(lambda leaf: read_after(leaf, way.reverse), deltas)
     if lengths is not None:
-        blank = lambda leaf: keep_where(steps < jnp.asarray(lengths), leaf, jnp.zeros_like(leaf))  # noqa: E731
+        blank = lambda leaf: zero_unless(steps < jnp.asarray(lengths), leaf)  # noqa: E731
         xs = blank(xs)
         leaving, ys_bar = (Scaled(jax.tree.map(blank, part.value), part.log) for part in (leaving, ys_bar))
     bars, log = share_scale(leaving, ys_bar)
@@ -122,7 +122,7 @@ def step_gradients(
 
 
 def model_step_gradients(
-    model: Model, params: PyTree, batch: Batch, loss: Callable[..., Array], blocks: Sequence[str] | None = None
+    model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Batch], Array]
 ) -> tuple[tuple[StepGradients, ...], ...]:
     """`step_gradients` of every layer and direction of a model, dropout off.
 
@@ -139,7 +139,7 @@ def model_step_gradients(
         parts = jnp.split(above.value, len(layer), -1)
         found.append(
             tuple(
-                step_gradients(way, states, xs, Scaled(part, above.log), batch.lengths, blocks)
+                step_gradients(way, states, xs, Scaled(part, above.log), batch.lengths)
                 for way, states, part in zip(layer, carries, parts)
             )
         )
@@ -188,12 +188,6 @@ def lag_histogram(
     summed = jnp.sum(jnp.where(lags < ends_of(lengths, *share.shape), by_lag(share, lengths, reverse), 0.0), 1)
     inside = (lags >= jnp.array(edges[:-1])) & (lags < jnp.array(edges[1:]))
     return jnp.array(edges), jnp.sum(jnp.where(inside, summed[:, None], 0.0), 0)
-
-
-def _neighbour(leaf: Array, reverse: bool) -> Array:
-    """At each step the value at the step that is read after it; zero at the last."""
-    nothing = jnp.zeros_like(leaf[:1])
-    return jnp.concatenate([nothing, leaf[:-1]] if reverse else [leaf[1:], nothing])
 
 
 def _cutter(params: PyTree, blocks: tuple[str, ...]) -> Callable[[PyTree], dict[Part, Array]]:

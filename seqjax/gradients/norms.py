@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ from seqjax.gradients.adjoints import model_adjoints
 from seqjax.gradients.scaled import Scaled, log_norm
 from seqjax.types import Array, Batch, Model, PyTree
 
-LN10 = 2.302585092994046
+LN10 = math.log(10)
 
 
 class GradientNorms(NamedTuple):
@@ -27,7 +29,7 @@ class GradientNorms(NamedTuple):
     first_to_last: Array
 
 
-def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> GradientNorms:
+def gradient_norms(model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Batch], Array]) -> GradientNorms:
     """How the gradient of the loss falls or grows over the time steps, on one batch.
 
     At each step t the Euclidean norm of dL/ds_{t-1} is taken for each sequence, with L that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ class Probe(NamedTuple):
     exponent: dict[str, Array]
 
 
-def probe(model: Model, params: PyTree, batch: Batch, loss: PyTree) -> Probe:
+def probe(model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Batch], Array]) -> Probe:
     """Look at a model on one batch; the arguments are those of `gradient_norms`. No matrix is decomposed."""
     layers, lengths = model.layers(params), batch.lengths
     tapes, _ = record(layers, model.encode(params, batch.inputs), lengths)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from seqjax.cells.carries import require_floats
 from seqjax.gradients.lyapunov import qr
 from seqjax.gradients.scaled import Scaled
-from seqjax.gradients.states import ends_of, flat, flat_size, flat_step
+from seqjax.gradients.states import ends_of, flat, flat_size, flat_step, read_after
 from seqjax.types import Array, Direction, PyTree, UserError
-from seqjax.unroll.scan import keep_where
+from seqjax.unroll.scan import keep_where, zero_unless
 
 
 def vanishing_penalty(
@@ -41,15 +41,14 @@ def vanishing_penalty(
     """
     require_floats(carries)
     carries, xs, delta = jax.lax.stop_gradient((carries, xs, flat(deltas.value)))
-    nothing = jnp.zeros_like(delta[:1])
-    later = jnp.concatenate([nothing, delta[:-1]] if way.reverse else [delta[1:], nothing])
+    later = read_after(delta, way.reverse)
     top = jnp.max(jnp.abs(later), -1, keepdims=True)
     u = later / jnp.where(top == 0, 1, top)
     length = jnp.linalg.norm(u, axis=-1, keepdims=True)
     u = u / jnp.where(length == 0, 1, length)
     if lengths is not None:
         valid = jnp.arange(xs.shape[0])[:, None] < lengths
-        xs, u = keep_where(valid, xs, jnp.zeros_like(xs)), keep_where(valid, u, jnp.zeros_like(u))
+        xs, u = zero_unless(valid, xs), zero_unless(valid, u)
     step = flat_step(way.cell, way.params)
 
     def ratio(s: Array, x: Array, u: Array) -> Array:
@@ -101,7 +100,7 @@ def gradient_flossing(
         # At a step that is not there, q takes the place of J q: its QR is plain, its gradient zero.
         valid = None if lengths is None else t < lengths
         if valid is not None:
-            s, x = (keep_where(valid, leaf, jnp.zeros_like(leaf)) for leaf in (s, x))
+            s, x = zero_unless(valid, s), zero_unless(valid, x)
         z = jax.vmap(push)(s, x, q)
         z = z if valid is None else keep_where(valid, z, q)
         q, r = qr(z)

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from seqjax.cells.carries import require_floats
 from seqjax.gradients.states import flat, flat_step
 from seqjax.types import Array, Cell, PyTree, UserError
-from seqjax.unroll.scan import keep_where
+from seqjax.unroll.scan import keep_where, zero_unless
 
 LIMIT = 50_000_000  # numbers in the influence matrices of all sequences: 200 MB in float32
 
@@ -94,7 +94,7 @@ def rtrl_step(
     after, values, gradients = jax.vmap(one)(before, x, target)
     if valid is not None:
         after = jax.tree.map(lambda new, old: keep_where(valid, new, old), after, before)
-        values, gradients = (keep_where(valid, leaf, jnp.zeros_like(leaf)) for leaf in (values, gradients))
+        values, gradients = zero_unless(valid, values), zero_unless(valid, gradients)
     return after, jnp.sum(values), restore(jnp.sum(gradients, 0))
 
 
@@ -129,7 +129,7 @@ def rtrl(
         t, x, target = now
         valid = None if lengths is None else t < lengths
         if valid is not None:
-            x = keep_where(valid, x, jnp.zeros_like(x))
+            x = zero_unless(valid, x)
         influence, value, gradient = rtrl_step(cell, params, influence, x, target, loss, valid)
         return (influence, jax.tree.map(jnp.add, total, gradient)), value
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.gradients.adjoints import Layers, record, through
+from seqjax.gradients.adjoints import record, through
 from seqjax.gradients.norms import LN10
 from seqjax.gradients.scaled import Scaled, log_norm
 from seqjax.gradients.states import ends_of
-from seqjax.types import Array, Direction, UserError
+from seqjax.types import Array, Direction, Layers, UserError
 
 EXACT_UNITS = 256  # outputs, each of which costs the exact norm one backward pass
 HELD = 2**24  # numbers of ∂y/∂x, for all the outputs pulled back at a time

@@ -67,7 +67,7 @@ def singular_values(
         key: for the random vectors; jax.random.key(0) if None.
         oversample: random vectors beside the k.
         iterations: most passes back and forth over a product.
-        tolerance: largest change of a log10 σ in a pass that is the last.
+        tolerance: the passes end once no log10 σ changes by more.
 
     Raises:
         UserError: k=None for a carry of more than EXACT_LIMIT numbers; k or lags outside of what there is.
@@ -150,9 +150,8 @@ def _leading(
         order = jnp.argsort(-logs, -1)
         vectors, logs = jnp.take_along_axis(vectors, order[..., None], 1), jnp.take_along_axis(logs, order, 1)[:, :k]
         change = jnp.where(logs == before, 0, jnp.abs(logs - before))
-        counts = (lag <= ends)[:, None] & ~jnp.isnan(
-            change
-        )  # a sequence that has no such lag, or no numbers, waits not
+        # not waited for: a sequence without such a lag, or with NaN
+        counts = (lag <= ends)[:, None] & ~jnp.isnan(change)
         return count + 1, logs, vectors, jnp.max(jnp.where(counts, change, 0))
 
     def at(best: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -41,6 +41,12 @@ def flat(carries: PyTree, axes: int = 2) -> Array:
     return jnp.concatenate([leaf.reshape(*leaf.shape[:axes], -1) for leaf in leaves], -1)
 
 
+def read_after(leaf: Array, reverse: bool) -> Array:
+    """[T, ...] -> at each step the value at the step that is read after it; zero at the last one read."""
+    nothing = jnp.zeros_like(leaf[:1])
+    return jnp.concatenate([nothing, leaf[:-1]] if reverse else [leaf[1:], nothing])
+
+
 def _one(cell: Cell, params: PyTree) -> PyTree:
     carry = cell.initial_carry(params, ())
     require_floats(carry)

@@ -1,4 +1,4 @@
-"""What truncated backpropagation through time leaves out of the gradient, as numbers."""
+"""What truncated backpropagation through time leaves of the gradient, as numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.gradients.norms import LN10
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
+from seqjax.gradients.states import ends_of
 from seqjax.spec import Spec
-from seqjax.types import Array, Cell, PyTree, UserError
+from seqjax.types import Array, Batch, Cell, Direction, Model, PyTree, UserError
 from seqjax.unroll import unroll
+from seqjax.unroll.scan import keep_where
 
 
 class TruncationBias(NamedTuple):
@@ -73,3 +76,88 @@ def _compare(found: PyTree, exact: PyTree) -> tuple[Array, Array]:
         for one, two in ((a, b), (a, a), (b, b))
     )
     return error, dot / jnp.sqrt(a2 * b2)
+
+
+class Truncation(NamedTuple):
+    """The gradient of the cells' parameters by truncated backpropagation, against the full one.
+
+    windows:     [K]
+    cosine:      [K], 1 where the window is as long as the sequences; NaN where a gradient is 0
+    log10_ratio: [K], log10 of ‖truncated‖ / ‖full‖
+    """
+
+    windows: Array
+    cosine: Array
+    log10_ratio: Array
+
+
+def truncation(
+    model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Batch], Array], windows: Sequence[int]
+) -> Truncation:
+    """How truncation to a window of k steps turns and shrinks the gradient.
+
+    The sequence is cut in chunks of k steps, and no gradient goes from one chunk to that before it,
+    through any carry of any layer; values are unchanged. The chunks are counted back from the last
+    step that each sequence reads, so that a loss there sees k steps exactly, and losses at earlier
+    steps 1 to k. The gradient is that of the cells' parameters alone: the readout's does not pass
+    through time, and would hide the difference. (Williams & Peng 1990; Tallec & Ollivier 2017)
+
+    Args:
+        model: the Model.
+        params: its parameters.
+        batch: the sequences.
+        loss: (outputs, batch) -> scalar, as Task.loss.
+        windows: each k.
+
+    Raises:
+        UserError: a window below 1.
+    """
+    for window in windows:
+        if window < 1:
+            raise UserError(f"windows={tuple(windows)}; {window} is no number of steps, expected at least 1")
+
+    def gradient(window: Array) -> list[Array]:
+        grads = jax.grad(lambda params: loss(_outputs(model, params, batch, window), batch))(params)
+        return jax.tree.leaves([[way.params for way in layer] for layer in model.layers(grads)])
+
+    def unit(leaves: list[Array]) -> tuple[list[Array], Array]:
+        size = log_norm(leaves, jnp.zeros(()))
+        top = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
+        return [leaf / top * jnp.exp(jnp.log(top) - size) for leaf in leaves], size
+
+    full, full_size = unit(gradient(jnp.asarray(jax.tree.leaves(batch.inputs)[0].shape[0])))
+
+    def compare(window: Array) -> tuple[Array, Array]:
+        cut, size = unit(gradient(window))
+        apart = sum(jnp.sum((a - b) ** 2) for a, b in zip(cut, full))
+        return 1 - apart / 2, (size - full_size) / LN10  # a·b of unit vectors, exact where they are one
+
+    ks = jnp.asarray(windows)
+    return Truncation(ks, *jax.lax.map(compare, ks))
+
+
+def _outputs(model: Model, params: PyTree, batch: Batch, window: Array) -> Array:
+    """What the model answers, where no gradient goes from a chunk to the one before."""
+    xs, lengths = model.encode(params, batch.inputs), batch.lengths
+    steps = jnp.arange(xs.shape[0])[:, None]
+    counts = ends_of(lengths, *xs.shape[:2])
+    for layer in model.layers(params):
+        ys = []
+        for way in layer:
+            read = counts - 1 - steps if way.reverse else steps
+            cut = ((counts - read) % window == 0) & (read > 0)
+            marked = jnp.concatenate([xs, cut[..., None].astype(xs.dtype)], -1)
+            ys.append(unroll(_cuttable(way), way.params, marked, lengths=lengths, reverse=way.reverse)[1])
+        xs = jnp.concatenate(ys, -1)
+    return model.read(params, xs, lengths, batch.inputs)
+
+
+def _cuttable(way: Direction) -> Cell:
+    """The same cell, whose input has one number more: where it is not 0, no gradient passes to the carry."""
+
+    def step(params: PyTree, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
+        cut = x[..., -1] != 0
+        held = jax.tree.map(lambda leaf: keep_where(cut, jax.lax.stop_gradient(leaf), leaf), carry)
+        return way.cell.step(params, held, x[..., :-1])
+
+    return way.cell._replace(step=step)

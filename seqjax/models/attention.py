@@ -38,7 +38,7 @@ class Additive(nn.Module):
 
 
 class Multiplicative(nn.Module):
-    """score(q, k) = q · W k. (Luong, Pham & Manning 2015, eq. 8, 'general')"""
+    """score(q, k) = q · W k. (Luong, Pham & Manning 2015, section 3.1, 'general')"""
 
     width: int
 

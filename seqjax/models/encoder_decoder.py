@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from seqjax.models.around import Around
 from seqjax.models.attention import Kind, attention
 from seqjax.models.decoding import beam, greedy, without
-from seqjax.models.stack import Stack, drop, ends, first_step, init_stack, run_stack, stack_of
-from seqjax.types import Array, Cell, Model, Pair, PyTree, UserError
+from seqjax.models.stack import drop, ends, first_step, init_stack, run_stack, stack_of
+from seqjax.types import Array, Cell, Layers, Model, Pair, PyTree, UserError
 from seqjax.unroll import find_strategy
 
 END, BEGIN, UNKNOWN = 0, 1, 2  # the numbers that a target vocabulary begins with
@@ -120,18 +120,14 @@ def encoder_decoder(
     def encode(params: PyTree, inputs: Pair) -> Array:
         return part(params, "read", inputs.source)
 
-    def stack(params: PyTree) -> Stack:
+    def stack(params: PyTree) -> Layers:
         return stack_of(cell, params)
 
     def begin(params: PyTree, ys: Array, lengths: Array | None) -> tuple[PyTree, PyTree]:
         """Memory and state before the first symbol, from the encoder's outputs [S, B, H]."""
         count = ys.shape[1]
         encoded = jnp.swapaxes(ys, 0, 1)
-        exists = (
-            jnp.arange(ys.shape[0]) < jnp.full((count, 1), ys.shape[0])
-            if lengths is None
-            else (jnp.arange(ys.shape[0]) < lengths[:, None])
-        )
+        exists = jnp.arange(len(ys)) < (jnp.full(count, len(ys)) if lengths is None else lengths)[:, None]
         pushes = iter(part(params, "begin", ends(ys, lengths, ways)))
         carries = [
             jax.tree.map(lambda leaf: leaf + next(pushes).reshape(leaf.shape).astype(leaf.dtype), carry)

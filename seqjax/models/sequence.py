@@ -12,8 +12,8 @@ from flax.linen import linear
 
 from seqjax.models.characters import CharacterEncoder
 from seqjax.models.images import ImageEncoder
-from seqjax.models.stack import Stack, ends, init_stack, run_stack, stack_of
-from seqjax.types import Array, Cell, Model, PyTree, UserError
+from seqjax.models.stack import ends, init_stack, run_stack, stack_of
+from seqjax.types import Array, Cell, Layers, Model, PyTree, UserError
 from seqjax.unroll import find_strategy
 
 LARGEST_SCALE = 1e6  # of weights drawn from ± so much
@@ -140,7 +140,7 @@ def sequence_model(
     def encode(params: PyTree, inputs: Array) -> Array:
         return around.apply({"params": params["around"]}, inputs, method="encode")
 
-    def stack(params: PyTree) -> Stack:
+    def stack(params: PyTree) -> Layers:
         return stack_of(cell, params)
 
     def read(params: PyTree, ys: Array, lengths: Array | None, inputs: Array | None = None) -> Array:

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqjax.cells.carries import require_batch, require_step
-from seqjax.types import Array, Cell, Direction, PyTree, UserError
+from seqjax.types import Array, Cell, Direction, Layers, PyTree, UserError
 from seqjax.unroll import unroll
 
-Stack = tuple[tuple[Direction, ...], ...]
 SIZE = 13  # sequences, a number that is hardly another axis's
 
 
@@ -40,7 +39,7 @@ def init_stack(keys: list[Array], cell: Cell, width_in: int, ways: int) -> tuple
     return params, size
 
 
-def stack_of(cell: Cell, params: PyTree) -> Stack:
+def stack_of(cell: Cell, params: PyTree) -> Layers:
     """The layers that the parameters hold, the second direction of each in reverse."""
     count = sum(name.startswith("layer_") for name in params)
     return tuple(
@@ -50,7 +49,7 @@ def stack_of(cell: Cell, params: PyTree) -> Stack:
 
 
 def run_stack(
-    layers: Stack,
+    layers: Layers,
     xs: Array,
     lengths: Array | None,
     *,
@@ -87,7 +86,7 @@ def run_stack(
     return xs, tuple(carries)
 
 
-def first_carries(layers: Stack, batch: int) -> tuple:
+def first_carries(layers: Layers, batch: int) -> tuple:
     """What `run_stack` begins with: every layer's initial carries for so many sequences."""
     return tuple(tuple(way.cell.initial_carry(way.params, (batch,)) for way in layer) for layer in layers)
 

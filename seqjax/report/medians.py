@@ -124,7 +124,8 @@ def _medians(values: np.ndarray) -> np.ndarray:
     return np.where(finite, (np.where(finite, low, 0) + np.where(finite, high, 0)) / 2, high)
 
 
-def _wilson(solved: int, seeds: int, z: float = 1.96) -> Measured:
+def _wilson(solved: int, seeds: int) -> Measured:
+    z = 1.96  # of 95 %
     share, square = solved / seeds, z * z / seeds
     middle = (share + square / 2) / (1 + square)
     half = z * math.sqrt(share * (1 - share) / seeds + square / (4 * seeds)) / (1 + square)

@@ -17,7 +17,7 @@ def each_layer(records: Sequence[Record]) -> list[Record]:
     """
     found = []
     for record in records:
-        layers = record.flow if "layer_0" in record.flow else {"layer_0": record.flow}  # as it was before layers
+        layers = record.flow if "layer_0" in record.flow else {"layer_0": record.flow}  # one may go unnamed
         for layer, flow in layers.items():
             cell = f"{record.cell}, {layer}" if len(layers) > 1 else record.cell
             found += [record._replace(flow=flow, cell=cell)] if flow else []

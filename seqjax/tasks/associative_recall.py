@@ -28,6 +28,9 @@ def associative_recall(pairs: int = 4, keys: int = 26, values: int = 10) -> Task
         pairs: K.
         keys: how many letters there are.
         values: how many digits there are.
+
+    Raises:
+        UserError: pairs outside 1 ... keys, no keys, or fewer than 2 values.
     """
     if keys < 1:
         raise UserError(f"keys={keys}; expected at least 1")

@@ -39,6 +39,9 @@ def copy_memory(
         symbols: S.
         tokens: K.
         variant: which paper's generator.
+
+    Raises:
+        UserError: length or tokens below 1, or symbols below 2.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")

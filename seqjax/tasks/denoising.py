@@ -27,6 +27,9 @@ def denoising(length: int = 100, symbols: int = 9, tokens: int = 10) -> Task:
         length: T, steps before the marker.
         symbols: S.
         tokens: K.
+
+    Raises:
+        UserError: a length below 1, symbols below 2, or tokens outside 1 ... length.
     """
     criterion = "99 % of the sequences answered without a mistake"
     return picked_out(length, symbols, tokens, sequence_accuracy, criterion, markers=1, blanks=tokens)

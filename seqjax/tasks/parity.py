@@ -26,6 +26,9 @@ def parity(length: int = 100, min_length: int | None = None) -> Task:
     Args:
         length: T, the (longest) length.
         min_length: the shortest length; None for the same length in all.
+
+    Raises:
+        UserError: a length below 1, or a min_length outside 1 ... length.
     """
     shortest = length if min_length is None else min_length
     if length < 1:

@@ -32,6 +32,9 @@ def picked_out(
         score: of which .99 solves the task.
         criterion: that, in words.
         markers, blanks: how many.
+
+    Raises:
+        UserError: a length below 1, symbols below 2, or tokens outside 1 ... length.
     """
     if length < 1:
         raise UserError(f"length={length}; expected at least 1")

@@ -38,5 +38,5 @@ def sequence_accuracy(outputs: Array, batch: Batch) -> Array:
 
 
 def whole_sequences(right: Array, mask: Array) -> Array:
-    """Share of the sequences right [T, B] wherever the mask has a place, of those in which it has one."""
+    """Share of the sequences that are right [T, B] at every step of the mask; those without one do not count."""
     return masked_mean(jnp.all(right | (mask == 0), 0), jnp.any(mask > 0, 0))

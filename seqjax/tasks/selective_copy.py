@@ -23,5 +23,8 @@ def selective_copy(length: int = 100, symbols: int = 14, tokens: int = 16) -> Ta
         length: T.
         symbols: S.
         tokens: K.
+
+    Raises:
+        UserError: a length below 1, symbols below 2, or tokens outside 1 ... length.
     """
     return picked_out(length, symbols, tokens, accuracy, "99 % of the symbols right", markers=tokens, blanks=0)

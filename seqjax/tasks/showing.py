@@ -61,9 +61,9 @@ def spelled(inputs: Names, answers: Names | None = None) -> Show:
     return shown
 
 
-def numbered(count: int, first: str = "_", last: str = "?") -> Callable[[int], str]:
-    """Names of tokens 0 ... count + 1: `first`, the numbers from 1 to count, `last`."""
-    return lambda token: first if token == 0 else last if token == count + 1 else str(token)
+def numbered(count: int) -> Callable[[int], str]:
+    """Names of tokens 0 ... count + 1: '_', the numbers from 1 to count, '?'."""
+    return lambda token: "_" if token == 0 else "?" if token == count + 1 else str(token)
 
 
 def length(batch: Batch, number: int) -> int:

@@ -50,6 +50,10 @@ def warp(
         variant: whether n is one for all.
         padding: fill up with dummies instead of saying the character again.
         symbols: S, characters beside the dummy.
+
+    Raises:
+        UserError: a length below 2, or above 1,000,000 in 'variable'; warping outside 1 ... length - 1; symbols
+            below 3.
     """
     if length < 2:
         raise UserError(f"length={length}; expected at least 2")

@@ -29,7 +29,7 @@ def build_cell(text: str) -> Cell:
 
 
 def build_task(text: str) -> Task:
-    """The Task a spec names, synthetic or of real data; errors begin with the flag. A user's own is looked through."""
+    """The Task a spec names, synthetic or of real data; errors begin with the flag. A user's own is checked."""
     return _looked_through(_task(text, "--task"), text, "--task")
 
 
@@ -38,7 +38,7 @@ def _task(text: str, flag: str) -> Task:
 
 
 def _looked_through(task: Task, text: str, flag: str) -> Task:
-    """The task, if it is one of the package or keeps to what `Task` says."""
+    """The task itself; one from outside the package is held against what `Task` says."""
     if "." in spec.parse(text).name:
         _named(flag, text, lambda: require_whole(task))
     return task
@@ -115,7 +115,7 @@ def _equal(one: PyTree, other: PyTree) -> bool:
 
 
 def build(config: Config) -> tuple[Task, Model]:
-    """The task and the model of a Config."""
+    """The task and the model of a Config. Raises UserError naming the flag that does not fit the others."""
     task, cell = build_task(config.task), build_cell(config.cell)
     if config.character_width != Config._field_defaults["character_width"] and not task.characters:
         raise UserError(f"--character_width={config.character_width} is of the characters of words, and "
@@ -192,7 +192,5 @@ def _writer(config: Config, task: Task, cell: Cell) -> Model:
 
 
 def _named(flag: str, text: str, make: Callable[[], Any]) -> Any:
-    try:
+    with spec.prefixed(f"{flag}={text!r}"):
         return make()
-    except UserError as error:
-        raise UserError(f"{flag}={text!r}: {error}") from error

@@ -58,7 +58,7 @@ class Checkpoints:
 
         A checkpoint that differs from its checksums is not read. One that cannot be used is named on
         stderr and, unless they are open read-only, moved to the folder `damaged`, as orbax would in time
-        delete it; those without checksums, of older versions, are taken at orbax's word.
+        delete it; those without checksums are taken at orbax's word.
 
         Raises:
             UserError: there are checkpoints, and none is sound; then nothing has been moved.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
+
+from seqjax.training.record import write_text
 
 LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 
@@ -17,9 +18,7 @@ def sums_of(folder: Path) -> Path:
 
 def seal(folder: Path) -> None:
     """Write the SHA-256 of every file in the folder beside it, whole or not at all."""
-    scratch = folder.with_name(folder.name + ".sha256.partial")
-    scratch.write_text("".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
-    os.replace(scratch, sums_of(folder))
+    write_text(sums_of(folder), "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
 
 
 def damage(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 @contextlib.contextmanager
-def hold(directory: Path, flag: str = "--workdir") -> Iterator[None]:
+def hold(directory: Path) -> Iterator[None]:
     """Hold the directory, which is made if need be, against every other process that would write there.
 
     The file `lock` in it names the holder; what counts is the operating system's lock on it (flock),
@@ -31,9 +31,9 @@ def hold(directory: Path, flag: str = "--workdir") -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UserError(f"{flag}={directory} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"--workdir={directory} cannot be written: {error.strerror or error}") from error
     try:
-        _lock(file, f"{flag}={directory}")
+        _lock(file, directory)
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         try:
@@ -45,7 +45,7 @@ def hold(directory: Path, flag: str = "--workdir") -> Iterator[None]:
         os.close(file)
 
 
-def _lock(file: int, named: str) -> None:
+def _lock(file: int, directory: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -54,5 +54,6 @@ def _lock(file: int, named: str) -> None:
         pid, _, host = os.pread(file, 300, 0).decode(errors="replace").strip().partition(" ")
         where = "" if host == socket.gethostname() else f" on {host}"
         raise UserError(
-            f"{named} is in use by process {pid or '(starting)'}{where}; wait for its end, or name another directory"
+            f"--workdir={directory} is in use by process {pid or '(starting)'}{where}; wait for its end, "
+            "or name another directory"
         ) from error

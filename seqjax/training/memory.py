@@ -121,7 +121,7 @@ def size(tree: PyTree) -> int:
 
 
 def shapes(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
-    """Shapes of the results; where the steps are more than 32 bits can count, with 64."""
+    """Shapes of the results, counted with 64 bits where 32 are too few. Raises UserError where 64 are too few too."""
     try:
         with warnings.catch_warnings():  # of 64 bits that are cut to 32
             warnings.simplefilter("ignore")

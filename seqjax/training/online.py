@@ -8,7 +8,7 @@ import optax
 
 from seqjax.cells.carries import changes_backwards
 from seqjax.gradients.rtrl import Influence, rtrl_start, rtrl_step
-from seqjax.spec import parse
+from seqjax.spec import parse, prefixed
 from seqjax.training.config import Config
 from seqjax.types import Array, Batch, Cell, Model, PyTree, Task, UserError
 
@@ -57,10 +57,8 @@ def require(config: Config, task: Task, model: Model, parts: int) -> None:
         begun, x = start(model, params, config.batch_size), jnp.zeros(inputs.shape[1:], inputs.dtype)
         return begun, whole(model).step(params, whole(model).initial_carry(params, x.shape[:1]), x)
 
-    try:
+    with prefixed(f"--online, --cell={config.cell!r}"):
         clipped = changes_backwards(first_step, jax.random.key(0))
-    except UserError as error:
-        raise UserError(f"--online, --cell={config.cell!r}: {error}") from error
     if clipped:
         words = "changes its gradient on the way back, and RTRL has no way back"
         raise UserError(f"--online: --cell={config.cell!r} {words}; expected a cell that does not, or no --online")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from seqjax.spec import Spec, check, did_you_mean, parse
+from seqjax.spec import Spec, check, did_you_mean, parse, prefixed
 from seqjax.types import Array, PyTree, UserError
 
 TRIED_AT = (0, 1, 2, 10, 100, 1000, 10_000, 100_000)  # steps
@@ -173,18 +173,14 @@ def _tried(flag: str, spec: Spec, make: Callable[[], Any]) -> Any:
 
 
 def _parsed(flag: str, text: str) -> Spec:
-    try:
+    with prefixed(flag):
         return parse(text)
-    except UserError as error:
-        raise UserError(f"{flag}: {error}") from error
 
 
 def _known(flag: str, spec: Spec, known: dict[str, Callable], given: list[str] | None = None) -> Callable:
     if spec.name not in known:
         listed = ", ".join(known)
         raise UserError(f"{flag}='{spec.name}': not in optax{did_you_mean(spec.name, list(known))}known: {listed}")
-    try:
+    with prefixed(f"{flag}={str(spec)!r}"):
         check(spec, known[spec.name], given or [])
-    except UserError as error:
-        raise UserError(f"{flag}={str(spec)!r}: {error}") from error
     return known[spec.name]

@@ -8,7 +8,7 @@ import jax
 
 from seqjax.gradients.adjoints import model_adjoints, record
 from seqjax.gradients.regularizers import gradient_flossing, vanishing_penalty
-from seqjax.spec import check, did_you_mean, parse
+from seqjax.spec import check, did_you_mean, parse, prefixed
 from seqjax.types import Array, Batch, Model, PyTree, UserError
 
 Penalty = Callable[[Model, PyTree, Batch, Callable[[Array, Batch], Array]], Array]
@@ -56,7 +56,7 @@ def make_penalty(text: str | None) -> Penalty | None:
     """
     if text is None:
         return None
-    try:
+    with prefixed(f"--penalty={text!r}"):
         spec = parse(text)
         if spec.name not in PENALTIES:
             hint = did_you_mean(spec.name, list(PENALTIES))
@@ -65,6 +65,4 @@ def make_penalty(text: str | None) -> Penalty | None:
         for name, least in (("weight", 0), ("k", 1)):
             if spec.arguments.get(name, least) < least:
                 raise UserError(f"{name}={spec.arguments[name]}; expected at least {least}")
-    except UserError as error:
-        raise UserError(f"--penalty={text!r}: {error}") from error
     return PENALTIES[spec.name](**spec.arguments)

@@ -92,7 +92,9 @@ def make_program(
     if parts > 1 and task.readout == "decode":
         raise UserError(f"--mesh: data={parts}, but --task={config.task!r} writes sequences; expected data=1")
 
-    def loss(params: PyTree, carry: PyTree, batch: Batch, dropout_key: Array | None, step: Array) -> Array:
+    def loss(
+        params: PyTree, carry: PyTree, batch: Batch, dropout_key: Array | None, step: Array
+    ) -> tuple[Array, PyTree]:
         """The loss, and what is carried to the next window of a text."""
         more = {} if forcing is None else {"teacher_forcing": forcing(step)}
         more |= {"carry": carry} if streams else {}

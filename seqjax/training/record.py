@@ -24,7 +24,7 @@ PACKAGES = ("seqjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dat
 RECORDS = (":(exclude,top)results", ":(exclude,top)RESULTS.md")  # change as they are made, and are no code
 
 
-def create(directory: Path, description: dict[str, Any], resume: bool, flag: str = "--workdir") -> None:
+def create(directory: Path, description: dict[str, Any], resume: bool) -> None:
     """Make a run directory, or find the one that is to be continued, also beyond its end if more steps are asked for.
 
     config.json is written first and whole; a directory without one holds no run. One that goes on beyond its
@@ -37,62 +37,62 @@ def create(directory: Path, description: dict[str, Any], resume: bool, flag: str
     """
     config = directory / "config.json"
     if not config.exists():
-        with _writing(directory, flag):
+        with _writing(directory):
             if directory.exists() and any(path.name != "lock" for path in directory.iterdir()):
-                raise UserError(f"{flag}={directory} holds files that are no run's; name another directory")
+                raise UserError(f"--workdir={directory} holds files that are no run's; name another directory")
             directory.mkdir(parents=True, exist_ok=True)
             write_json(config, description)
         return
     if not resume:
-        raise UserError(f"{flag}={directory} exists; --resume continues it, or name another directory")
+        raise UserError(f"--workdir={directory} exists; --resume continues it, or name another directory")
     before, wanted = read_json(config), json.loads(json.dumps(description))
     if before.get("config") == wanted.get("config") or _is_longer(before.get("config"), wanted.get("config")):
-        require_same(before.get("task"), wanted.get("task", {}).get("coding"), f"{flag}={directory}")
+        require_same(before.get("task"), wanted.get("task", {}).get("coding"), f"--workdir={directory}")
     if before.get("kind") == wanted.get("kind") and _is_longer(before.get("config"), wanted.get("config")):
         earlier = before.pop("earlier", [])
-        with _writing(directory, flag):
+        with _writing(directory):
             (directory / "result.json").unlink(missing_ok=True)
             write_json(config, wanted | {"earlier": [*(earlier if isinstance(earlier, list) else []), before]})
         return
     for key in ("kind", "config"):
-        _require_equal(directory, before.get(key), wanted.get(key), flag)
+        _require_equal(directory, before.get(key), wanted.get(key))
 
 
 @contextlib.contextmanager
-def _writing(directory: Path, flag: str) -> Iterator[None]:
+def _writing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{flag}={directory} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"--workdir={directory} cannot be written: {error.strerror or error}") from error
 
 
-# What a setting was where a directory of an older version does not name it.
-OF_OLD = json.loads(json.dumps(Config._field_defaults))
+# What a setting is where a config.json does not name it, as JSON.
+DEFAULTS = json.loads(json.dumps(Config._field_defaults))
 
 
-def _require_equal(directory: Path, before: Any, wanted: Any, flag: str) -> None:
+def _require_equal(directory: Path, before: Any, wanted: Any) -> None:
     if not (isinstance(before, dict) and isinstance(wanted, dict)):
         if before != wanted:
-            raise UserError(f"{flag}={directory} was made by {before!r}, not {wanted!r}; name another directory")
+            raise UserError(f"--workdir={directory} was made by {before!r}, not {wanted!r}; name another directory")
         return
-    before = {**{key: OF_OLD[key] for key in wanted if key in OF_OLD}, **before}
+    before = {**{key: DEFAULTS[key] for key in wanted if key in DEFAULTS}, **before}
     for key in [*wanted, *(key for key in before if key not in wanted)]:
         if before.get(key) != wanted.get(key):
             if isinstance(before.get(key), dict) and isinstance(wanted.get(key), dict):  # a program of a grid
-                _require_equal(directory, before[key], wanted[key], flag)
+                _require_equal(directory, before[key], wanted[key])
             if isinstance(before.get(key), dict) != isinstance(wanted.get(key), dict):
                 held = ", ".join(name for name, each in before.items() if isinstance(each, dict))
-                raise UserError(f"{flag}={directory} holds the programs {held}; give the flags that it was made with, "
-                                "which its config.json tells, or name another directory")  # fmt: skip
+                raise UserError(f"--workdir={directory} holds the programs {held}; give the flags that it was made "
+                                "with, which its config.json tells, or name another directory")  # fmt: skip
             every = before.get("eval_every")
             ends = before.get(key) if key == "steps" else None
             if type(ends) is type(every) is int and every > 0 and ends % every and ends < wanted[key]:
                 raise UserError(
-                    f"{flag}={directory} ends at step {ends}, between two evaluations (eval_every={every}), "
+                    f"--workdir={directory} ends at step {ends}, between two evaluations (eval_every={every}), "
                     "and cannot go on beyond it; name another directory"
                 )
             raise UserError(
-                f"{flag}={directory} was made with {key}={before.get(key)!r}, not {wanted.get(key)!r}; "
+                f"--workdir={directory} was made with {key}={before.get(key)!r}, not {wanted.get(key)!r}; "
                 "give that, or name another directory"
             )
 
@@ -106,11 +106,11 @@ def _is_longer(before: Any, wanted: Any) -> bool:
         return False
     if "steps" not in wanted:
         return before.keys() == wanted.keys() and all(_is_longer(before[name], wanted[name]) for name in wanted)
-    before = OF_OLD | before
+    before = DEFAULTS | before
     end, every = before["steps"], before["eval_every"]
     if not (type(end) is type(every) is int and 0 < end < wanted["steps"] and every > 0 and end % every == 0):
         return False
-    return before | {"steps": wanted["steps"]} == OF_OLD | wanted
+    return before | {"steps": wanted["steps"]} == DEFAULTS | wanted
 
 
 def is_finished(config: Config, directory: Path) -> bool:

@@ -57,7 +57,7 @@ class RunState:
 def to_keep(runs: RunState) -> dict[str, PyTree]:
     """What a checkpoint holds of runs: their fields by name; `carry`, `chosen` and `recent` only where not empty.
 
-    So those of versions that had none of these are read as well.
+    So one without these is read as well.
     """
     empty = {name: not jax.tree.leaves(getattr(runs, name)) for name in ("carry", "chosen")}
     empty["recent"] = not np.any(runs.recent["steps"])

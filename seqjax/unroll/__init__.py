@@ -109,14 +109,12 @@ def find_strategy(text: str) -> Callable[..., tuple[PyTree, PyTree]]:
     """What 'auto' or the spec of a strategy names, its options bound. Raises UserError."""
     if text == "auto":
         return auto
-    try:
+    with spec.prefixed(f"strategy={text!r}"):
         found = spec.parse(text)
         if found.name in STRATEGIES:
             given = inspect.signature(scan).parameters
             spec.check(found, STRATEGIES[found.name], list(given))
             return functools.partial(STRATEGIES[found.name], **found.arguments)
-    except UserError as error:
-        raise UserError(f"strategy={text!r}: {error}") from error
     raise UserError(f"strategy={text!r}; expected 'auto' or one of {', '.join(map(repr, STRATEGIES))}")
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from seqjax.cells.linear import LinearStep
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.recurrence import linear_recurrence
-from seqjax.unroll.scan import scan
-from seqjax.unroll.side_by_side import outcome, side_by_side, zero_unless
+from seqjax.unroll.scan import scan, zero_unless
+from seqjax.unroll.side_by_side import outcome, side_by_side
 
 
 def associative(

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.cells.lstm import LSTMCarry, LSTMParams
 from seqjax.types import Array, Cell, PyTree, UserError
-from seqjax.unroll.scan import scan
-from seqjax.unroll.side_by_side import zero_unless
+from seqjax.unroll.scan import scan, zero_unless
 from seqjax.unroll.standard import dtypes_of, not_nvidia, not_standard
 
 

@@ -17,7 +17,7 @@ from seqjax.unroll.fused_lstm import lstm_parts
 from seqjax.unroll.fused_rnn import rnn_parts
 from seqjax.unroll.parts import Parts, Weights
 from seqjax.unroll.products import Compute, require_float32, rounded_product
-from seqjax.unroll.scan import keep_where
+from seqjax.unroll.scan import keep_where, zero_unless
 
 
 def fused(
@@ -51,7 +51,7 @@ def fused(
     valid = None
     if lengths is not None:
         valid = jnp.expand_dims(jnp.arange(xs.shape[0]), tuple(range(1, xs.ndim - 1))) < lengths
-        xs, nudge = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), (xs, nudge))
+        xs, nudge = jax.tree.map(lambda leaf: zero_unless(valid, leaf), (xs, nudge))
     return run(parts, reverse, params, xs, carry, valid, nudge)
 
 
@@ -189,9 +189,10 @@ def _from_h(parts: Parts, weights: Weights, h: Array) -> Array:
 
 
 def _joined(from_x: Array | None, from_h: Array, width: int, b: Array | float = 0.0) -> Array:
-    """a [..., N] of its first columns, from x, and its last, from h, to the latter's own of which b is added.
+    """a [..., N]: its first columns come from x, its last from h, and where both reach they are added.
 
-    Slices of joined columns cost nothing. Columns of zeros, to be added, would be written and read.
+    b is added where h alone reaches. Slices of joined columns cost nothing; columns of zeros, to be added, would be
+    written and read.
     """
     first = width - from_h.shape[-1]
     if from_x is None:
@@ -210,9 +211,7 @@ def _kept(valid: Array | None, after: PyTree, before: PyTree) -> tuple[PyTree, A
     y = after[0]
     if valid is None:
         return after, y
-    return jax.tree.map(lambda new, old: keep_where(valid, new, old), after, before), keep_where(
-        valid, y, jnp.zeros_like(y)
-    )
+    return jax.tree.map(lambda new, old: keep_where(valid, new, old), after, before), zero_unless(valid, y)
 
 
 def _filled(tangent: PyTree) -> PyTree | None:

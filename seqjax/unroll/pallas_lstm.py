@@ -14,8 +14,8 @@ from seqjax.unroll import persistent
 from seqjax.unroll.persistent import Slopes
 from seqjax.unroll.products import Compute, product, require_float32, rounded_product
 from seqjax.unroll.recurrence import one_later
-from seqjax.unroll.scan import scan
-from seqjax.unroll.side_by_side import Steps, entering, outcome, side_by_side, zero_unless
+from seqjax.unroll.scan import scan, zero_unless
+from seqjax.unroll.side_by_side import Steps, entering, outcome, side_by_side
 from seqjax.unroll.standard import dtypes_of, not_nvidia, not_standard
 
 

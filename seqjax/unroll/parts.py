@@ -66,5 +66,5 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 
 
 def stretch(factors: Sequence[float], width: int, dtype: Any) -> np.ndarray:
-    """A factor for each column, of blocks of so many columns [blocks · width]."""
+    """Each factor once for every column of its block [blocks · width]."""
     return np.repeat(np.asarray(factors), width).astype(dtype)

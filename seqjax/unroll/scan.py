@@ -31,13 +31,13 @@ def scan_body(cell: Cell, params: PyTree, lengths: Array | None) -> Callable[...
         t, x, push = now
         valid = None if lengths is None else t < lengths
         if valid is not None:
-            x, push = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), (x, push))
+            x, push = jax.tree.map(lambda leaf: zero_unless(valid, leaf), (x, push))
         entering = before if push is None else jax.tree.map(jnp.add, before, push)
         after, y = cell.step(params, entering, x)
         after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
         if valid is not None:
             after = jax.tree.map(lambda new, old: keep_where(valid, new, old), after, before)
-            y = jax.tree.map(lambda leaf: keep_where(valid, leaf, jnp.zeros_like(leaf)), y)
+            y = jax.tree.map(lambda leaf: zero_unless(valid, leaf), y)
         return after, y
 
     return body
@@ -46,3 +46,8 @@ def scan_body(cell: Cell, params: PyTree, lengths: Array | None) -> Callable[...
 def keep_where(valid: Array, new: Array, old: Array) -> Array:
     """new where valid [...], old elsewhere; valid is as the leading axes of both."""
     return jnp.where(valid.reshape(valid.shape + (1,) * (new.ndim - valid.ndim)), new, old)
+
+
+def zero_unless(valid: Array, leaf: Array) -> Array:
+    """leaf where valid, zero elsewhere; valid is as the leading axes of leaf."""
+    return keep_where(valid, leaf, jnp.zeros_like(leaf))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.types import Array, PyTree
 from seqjax.unroll.recurrence import one_later
-from seqjax.unroll.scan import keep_where
+from seqjax.unroll.scan import keep_where, zero_unless
 
 
 class Steps(NamedTuple):
@@ -61,13 +61,8 @@ def outcome(
     return jax.tree.map(end, carry, leaving), jax.tree.map(lambda leaf: jnp.flip(leaf, 0), ys) if reverse else ys
 
 
-def zero_unless(valid: Array, leaf: Array) -> Array:
-    """leaf where valid, zero elsewhere."""
-    return keep_where(valid, leaf, jnp.zeros_like(leaf))
-
-
 def largest(values: Array, axis: int | tuple[int, ...] | None = None) -> Array:
-    """The largest of what is not negative, 0 of nothing; NaN where there is one, over which XLA's maximum may pass.
+    """The maximum of values that are not negative, 0 of none; NaN where there is one, which XLA's maximum may drop.
 
     (on a CPU, in arrays of thousands of numbers: JAX 0.10)
     """

@@ -11,14 +11,15 @@ import jax.numpy as jnp
 
 from seqjax.types import Array, Cell, PyTree, UserError
 from seqjax.unroll.recurrence import linear_recurrence
-from seqjax.unroll.side_by_side import Steps, entering, zero_unless
+from seqjax.unroll.scan import zero_unless
+from seqjax.unroll.side_by_side import Steps, entering
 
 Kind = Literal["full", "diagonal"]
 MAX_STATE = 128  # numbers in a carry, up to which a full Jacobian is kept for every step
 
 
 def require_narrow(carry: PyTree, xs: Array) -> None:
-    """Full Jacobians keep the square of a carry's size for every step."""
+    """Raises UserError where a carry has more than MAX_STATE numbers."""
     if width(carry, xs) > MAX_STATE:
         raise UserError(
             f"full Jacobians keep the square of a carry's size for every step: {width(carry, xs)} numbers, "

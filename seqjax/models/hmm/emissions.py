@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from seqjax.types import Array
 
-LOG_2PI = 1.8378770664093453
+LOG_2PI = math.log(2 * math.pi)
 
 
 class Categorical(NamedTuple):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from seqjax.models.hmm.emissions import Categorical, Gaussian
 from seqjax.types import Array
+from seqjax.unroll.scan import zero_unless
 
 LEAST = -1e30  # of a logarithm that is taken away, where all chances are zero
 
@@ -163,8 +164,7 @@ def cleared(xs: Array, lengths: Array | None) -> Array:
     """xs with zeros past the lengths, so that what padding holds takes part in nothing."""
     if lengths is None:
         return xs
-    exists = existing(xs, lengths)
-    return jnp.where(exists.reshape(exists.shape + (1,) * (xs.ndim - 2)), xs, 0)
+    return zero_unless(existing(xs, lengths), xs)
 
 
 def _seen(hmm: HMM, xs: Array, lengths: Array | None) -> Array:
