@@ -1,5 +1,9 @@
 """The laboratory at its edges: clips in other cells, lengths past the last step, half precision, NaN beside numbers."""
 
+import importlib
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,3 +172,17 @@ def test_lengths_of_the_laboratory_may_be_a_list():
         )
     )
     assert [each.shape for each in found] == [(3, 2, 1, 1), (3, 2), (3, 2), (3,)]
+
+
+def test_the_page_names_what_there_is_and_its_example_runs(capsys):
+    page = (Path(__file__).parents[1] / "docs/laboratory.md").read_text()
+    table, code = page.split("```python\n")
+    named = re.findall(r"`(\w+)\.(\w+)`", table)
+    named = [each for each in named if each[0] not in ("experiments", "seqjax")]
+    assert len(named) > 20
+    for module, function in named:
+        assert callable(getattr(importlib.import_module(f"seqjax.gradients.{module}"), function))
+    exec(compile(code.split("```")[0], "laboratory.md", "exec"), {})
+    clipped, *lags = capsys.readouterr().out.splitlines()
+    assert "of the batches" in clipped and len(lags) == 7
+    assert sum(float(line.split(":")[1].split()[0]) for line in lags) == pytest.approx(1, abs=0.005)
