@@ -20,10 +20,11 @@ from experiments import command_line, rows
 from experiments.reproduce import require_none_failed, run_row
 from experiments.samples import sample
 from seqjax import UserError
+from seqjax.files import write_whole
 from seqjax.papers.row import Row
 from seqjax.report import applications as made
 from seqjax.report.kept import read_results
-from seqjax.report.page import document, grid, picture, write_whole
+from seqjax.report.page import document, grid, picture
 from seqjax.training.prediction import restore
 from seqjax.training.record import read_json
 
@@ -48,7 +49,7 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
     if values.page:
         samples = {row.name: shown for row in paper.rows if (shown := _kept(kept, row.name)) is not None}
         ancestors = [read_json(path) for path in sorted((Path(values.results) / "hidden_markov").glob("*.json"))]
-        write_whole(PAGE, made.page(paper, results, samples, ancestors).encode())
+        write_whole(PAGE, made.page(paper, results, samples, ancestors))
         print(f"page: {PAGE}")
         return
     command = command_line.command("applications", argv)
@@ -76,7 +77,7 @@ def _answered(name: str, row: Row, values: flags.FlagValues) -> list[str]:
     parts += [picture(figure) for figure in answer.figures]
     if values.budget != "smoke":
         if answer.words:
-            write_whole(results / name / f"{row.name}.sample.txt", (answer.words + "\n").encode())
+            write_whole(results / name / f"{row.name}.sample.txt", answer.words + "\n")
         for figure in answer.figures:
             write_whole(results / name / f"{row.name}.{figure.name}.png", figure.png)
     return parts
@@ -85,7 +86,7 @@ def _answered(name: str, row: Row, values: flags.FlagValues) -> list[str]:
 def _write_report(report: Path, parts: list[str]) -> None:
     try:
         report.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(report, document("Applications", parts).encode())
+        write_whole(report, document("Applications", parts))
     except OSError as error:
         raise UserError(f"cannot write {report}: {error.strerror}") from error
     print(f"report: {report}")

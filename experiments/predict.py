@@ -19,7 +19,7 @@ from absl import flags
 from experiments import command_line
 from experiments.samples import Sample, forecast_drawn, said, sample, spread
 from seqjax import UserError
-from seqjax.report.page import write_whole
+from seqjax.files import write_whole
 from seqjax.training.prediction import answering, answers, graded, in_parts, restore
 from seqjax.training.preparing import Prepared
 from seqjax.training.record import write_json

@@ -14,7 +14,8 @@ from absl import flags
 
 from experiments import command_line
 from seqjax import UserError
-from seqjax.training.record import MALFORMED, read_json, write_text
+from seqjax.files import write_whole
+from seqjax.training.record import MALFORMED, read_json
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("record", "results/reliability.json", "the record that `make faults` wrote", flag_values=FLAGS)
@@ -56,7 +57,7 @@ def reliability(values: flags.FlagValues, _: str | None, argv: list[str]) -> Non
         text = page(read_json(path))
     except MALFORMED as error:
         raise UserError(f"--record={path} is no record of `make faults` ({error})") from error
-    write_text(Path(values.page), text)
+    write_whole(Path(values.page), text)
     print(f"page: {values.page}")
 
 

@@ -20,10 +20,10 @@ from experiments import command_line, launch, rows
 from experiments.progress import progress_bar
 from experiments.row_costs import show_list
 from seqjax import UserError
+from seqjax.files import write_whole
 from seqjax.papers.row import DATA_SETS, Paper, Row
 from seqjax.report import load, write_report
 from seqjax.report.kept import read_results, result
-from seqjax.report.page import write_whole
 from seqjax.report.ratios import ratios
 from seqjax.report.reproduction import render
 from seqjax.report.verdicts import interval, judged, published
@@ -100,7 +100,7 @@ def _write_page(page: Path, known: dict[str, Paper], results: Path) -> None:
         results.mkdir(parents=True, exist_ok=True)
         if figure is not None:
             write_whole(results / f"{figure.name}.png", figure.png)
-        write_whole(page, render(known, results, page.parent).encode())
+        write_whole(page, render(known, results, page.parent))
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}") from error
     for line in bad:

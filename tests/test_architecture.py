@@ -18,7 +18,7 @@ FILES = {
 
 # Each room may know those on the lines above its own, and no other. `data` shares the losses of `tasks`.
 FLOORS = [
-    ["seqjax.types"],
+    ["seqjax.types", "seqjax.files"],
     ["seqjax.spec"],
     ["seqjax.cells", "seqjax.tasks", "seqjax.papers"],
     ["seqjax.report"],
@@ -124,6 +124,7 @@ def test_the_report_reads_records_and_no_live_object():
             assert {room(target) for target in ours(imports(name))} <= {
                 "seqjax.report",
                 "seqjax.types",
+                "seqjax.files",
                 "seqjax.spec",
                 "seqjax.papers",
             }

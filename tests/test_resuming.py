@@ -71,6 +71,9 @@ def test_an_existing_directory_is_not_overwritten(whole, tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="holds files that are no run's"):
         create(tmp_path, {}, resume=False)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed/.config.json.7.partial").write_text("{")  # by a writer that was killed
+    create(tmp_path / "killed", {}, resume=False)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs a path that not even root can write")

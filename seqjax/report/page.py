@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from seqjax.files import write_whole
 from seqjax.report import curves, dynamics, flow, norms
 from seqjax.report.figures import Figure
 from seqjax.report.ranking import each_layer, ranking
@@ -47,7 +47,7 @@ def write_report(directory: str | Path) -> Path:
         (directory / "figures").mkdir(exist_ok=True)
         for figure in figures:
             write_whole(directory / "figures" / f"{figure.name}.png", figure.png)
-        write_whole(path, page(directory, read_config(directory), records, figures).encode())
+        write_whole(path, page(directory, read_config(directory), records, figures))
     except OSError as error:
         raise UserError(f"cannot write the report in {str(directory)!r}: {error.strerror}") from error
     return path
@@ -174,13 +174,3 @@ def _settings(config: dict[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        scratch.write_bytes(content)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from seqjax.training.record import write_text
+from seqjax.files import write_whole
 
 LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 
@@ -18,7 +18,7 @@ def sums_of(folder: Path) -> Path:
 
 def seal(folder: Path) -> None:
     """Write the SHA-256 of every file in the folder beside it, whole or not at all."""
-    write_text(sums_of(folder), "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
+    write_whole(sums_of(folder), "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
 
 
 def damage(folder: Path) -> str | None:

@@ -9,9 +9,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from seqjax.files import write_whole
 from seqjax.training.config import Config
 from seqjax.training.events import Events
-from seqjax.training.record import MALFORMED, first_line, plain, write_text
+from seqjax.training.record import MALFORMED, first_line, plain
 from seqjax.types import UserError
 
 
@@ -29,7 +30,7 @@ class Lines:
             self.written = set(map(_place, kept))
         except MALFORMED as error:
             raise UserError(f"{path} is damaged ({first_line(error)}); expected lines as they were written") from error
-        write_text(path, "".join(kept))
+        write_whole(path, "".join(kept))
         self._file = path.open("a")
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from seqjax.files import write_whole
 from seqjax.training.coding import require_same
 from seqjax.training.config import Config
 from seqjax.types import UserError
@@ -38,7 +39,7 @@ def create(directory: Path, description: dict[str, Any], resume: bool) -> None:
     config = directory / "config.json"
     if not config.exists():
         with _writing(directory):
-            if directory.exists() and any(path.name != "lock" for path in directory.iterdir()):
+            if any(path.name != "lock" and path.suffix != ".partial" for path in directory.glob("*")):
                 raise UserError(f"--workdir={directory} holds files that are no run's; name another directory")
             directory.mkdir(parents=True, exist_ok=True)
             write_json(config, description)
@@ -174,18 +175,7 @@ def first_line(error: Exception) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a file whole or not at all."""
-    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        scratch.write_text(text)
-        os.replace(scratch, path)
-    except OSError:  # no half a file is left where there is no room for a whole one
-        scratch.unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
