@@ -108,8 +108,9 @@ def test_forwards_over_backwards(float64):
 
 @pytest.mark.parametrize("cell", [lstm(H), indrnn(H), recording(LINEAR["lru"])], ids=["lstm", "indrnn", "recording"])
 def test_a_cell_that_is_not_linear_is_refused(cell):
+    params = random_params(cell, jnp.float32, D)
     with pytest.raises(UserError, match="'associative' needs a cell that is linear in its carry") as caught:
-        unroll(cell, None, noise(1, 4, B, D), (), strategy="associative")
+        unroll(cell, params, noise(1, 4, B, D), strategy="associative")
     assert "'quasi_deer'" in str(caught.value) and "\n" not in str(caught.value)
 
 
