@@ -59,6 +59,8 @@ def test_data_that_have_changed_since_are_not_answered(tmp_path, capsys):
     require_same(kept["task"] | {"coding": None}, "another", "r")  # as older ones, which do not tell
     of = lambda *coding: digest(SimpleNamespace(coding=coding))  # noqa: E731
     assert of(("a", "b"), (0.1 + 0.2,)) == of(("a", "b"), (0.3,)) != of(("b", "a"), (0.3,)) and of() is None
+    near, next_to = np.float32(0.3), np.nextafter(np.float32(0.3), np.float32(1))  # as the means of recordings are
+    assert of((near,)) == of((next_to,)) != of((np.float32(0.4),))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 36, 37, 50])

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 from seqjax.types import Task, UserError
 
 
@@ -36,4 +38,4 @@ def _plain(coding: Any) -> Any:
     """Tuples as lists, real numbers as text, whose last bits differ between machines."""
     if isinstance(coding, (tuple, list)):
         return [_plain(each) for each in coding]
-    return f"{coding:.6g}" if isinstance(coding, float) else coding
+    return f"{coding:.6g}" if isinstance(coding, (float, np.floating)) else coding

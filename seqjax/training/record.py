@@ -47,9 +47,10 @@ def create(directory: Path, description: dict[str, Any], resume: bool) -> None:
     if not resume:
         raise UserError(f"--workdir={directory} exists; --resume continues it, or name another directory")
     before, wanted = read_json(config), json.loads(json.dumps(description))
-    if before.get("config") == wanted.get("config") or _is_longer(before.get("config"), wanted.get("config")):
+    longer = _is_longer(before.get("config"), wanted.get("config"))
+    if longer or before.get("config") == wanted.get("config"):
         require_same(before.get("task"), wanted.get("task", {}).get("coding"), f"--workdir={directory}")
-    if before.get("kind") == wanted.get("kind") and _is_longer(before.get("config"), wanted.get("config")):
+    if longer and before.get("kind") == wanted.get("kind"):
         earlier = before.pop("earlier", [])
         with _writing(directory):
             (directory / "result.json").unlink(missing_ok=True)
