@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seqjax import UserError
+from seqjax.report.markdown import pipe_table
 
 
 class Table(NamedTuple):
@@ -17,8 +18,8 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # what is not there, and why
 
     def __str__(self) -> str:
-        lines = [self.headings, ["---"] + ["--:"] * (len(self.headings) - 1), *self.rows]
-        text = "\n".join([f"**{self.title}**", "", *("| " + " | ".join(line) + " |" for line in lines)])
+        lines = pipe_table(self.headings, self.rows, numbers=range(1, len(self.headings)))
+        text = "\n".join([f"**{self.title}**", "", *lines])
         return text + ("\n\nNot timed:\n\n" + "\n".join(f"- {note}" for note in self.notes) if self.notes else "")
 
 

@@ -15,6 +15,7 @@ from absl import flags
 from experiments import command_line
 from seqjax import UserError
 from seqjax.files import write_whole
+from seqjax.report.markdown import pipe_table
 from seqjax.training.record import MALFORMED, read_json
 
 FLAGS = flags.FlagValues()
@@ -80,13 +81,13 @@ def page(record: dict[str, Any] | None) -> str:
         f"Python {environment['python']}, {versions}; "
         f"commit {environment['commit']}{dirty}, {environment['started'][:10]}.",
         "",
-        "| what | tests | counted |",
-        "|---|--:|---|",
     ]
+    rows = []
     for file in record["files"].values():
         failed = f", **{file['failed']} failed**" if file["failed"] else ""
         counts = "; ".join(f"{name}: {count:,}" for name, count in file["counts"].items()) or "-"
-        lines.append(f"| {file['about']} | {file['passed']} passed{failed} | {counts} |")
+        rows.append([file["about"], f"{file['passed']} passed{failed}", counts])
+    lines += pipe_table(("what", "tests", "counted"), rows, numbers=[1])
     for kind in ("failures", "skips"):
         if record[kind]:
             lines += ["", f"{kind.capitalize()}:", "", *(f"- `{name}`: {why}" for name, why in record[kind].items())]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from experiments.ways import PRODUCTS, TOGETHER
+from seqjax.report.markdown import pipe_table
 
 OURS, PROBED = "seqjax", "seqjax fused"
 IN_A_PROGRAM = f"one of {TOGETHER} steps"
@@ -41,13 +42,12 @@ def reached(records: Sequence[dict[str, Any]]) -> list[str]:
         return []
     headings = ["", "T,B,D,H", "our fastest", *(f"{bar.heading} (at most {bar.most})" for bar in BARS)]
     headings.append(f"with probe to without (at most {MOST_OF_PROBE})")
-    lines = [headings, ["---"] * 3 + ["--:"] * (len(headings) - 3), *rows]
     return [
         "### The bars",
         "Medians of the ratio within a repetition, bold where the bar is reached. The way is that of ours with the "
         "fastest training step, one of several that one program makes, as `seqjax.training` does; the probe is timed "
         "with `strategy='fused'` on one device.",
-        "\n".join("| " + " | ".join(line) + " |" for line in lines),
+        "\n".join(pipe_table(headings, rows, numbers=range(3, len(headings)))),
         *(_runs(record) for record in records if record["what"] == "seeds" and _on_cpu(record)),
     ]
 

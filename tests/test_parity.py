@@ -124,7 +124,7 @@ TORCH = {
 @pytest.mark.parametrize("depth", [1, 2])
 def test_torch(name, depth):
     """One layer, and two layers in two directions over padded sequences, against PyTorch."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (it is in the extra `dev`)")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (it is in the extra `peers`)")
     kind, options, cell = TORCH[name]
     stacked = depth == 2
     torch.manual_seed(0)

@@ -6,8 +6,9 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from seqjax.data import conll
 from seqjax.types import UserError
 
 if TYPE_CHECKING:
@@ -21,10 +22,14 @@ BUILDERS = {
     ".tsv": "csv",
     ".arrow": "arrow",
     ".txt": "text",
+    ".conll": "conll",
+    ".conllu": "conll",
 }
-OPTIONS = {  # empty cells and NaN are missing, "NA", "null" and "None" are texts; no column is an index
-    "csv": {"keep_default_na": False, "na_values": ["", "nan", "NaN"], "index_col": False}
-}
+# empty cells and NaN are missing, "NA", "null" and "None" are texts; no column is an index
+CSV = {"keep_default_na": False, "na_values": ["", "nan", "NaN"], "index_col": False}
+NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"),
+         "test": ("test", "testing", "eval", "evaluation")}  # fmt: skip
+SPLITS = {name: split for split, names in NAMES.items() for name in names}  # of folders and files, as in `datasets`
 COMPRESSIONS = (".gz", ".zst", ".xz", ".bz2")
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -41,19 +46,36 @@ def read(path: str) -> dict[str, Dataset]:
 
     ending = ending_of(path)
     if ending in BUILDERS and not os.path.isdir(path):
-        tabs = {"sep": "\t"} if ending == ".tsv" else {}
-        return datasets.load_dataset(BUILDERS[ending], data_files=path, **tabs, **OPTIONS.get(BUILDERS[ending], {}))
-    kind = datasets.load_dataset_builder(path).name  # that of most of its files
-    return datasets.load_dataset(path, **OPTIONS.get(kind, {}))
+        return datasets.load_dataset(BUILDERS[ending], data_files=path, **_options(BUILDERS[ending], path))
+    builder = datasets.load_dataset_builder(path)  # that of most of its files
+    first = next(iter(builder.config.data_files.values()))[0]
+    return datasets.load_dataset(path, **_options(builder.name, first))
 
 
-def require_commas(splits: dict[str, Dataset], data: str) -> None:
-    """Raise UserError where all fields of a row were read as one, since something else parts them."""
+def _options(kind: str, path: str) -> dict[str, Any]:
+    """Those of the builder of a kind, for files like the one at this path."""
+    if kind == "conll":
+        return conll.columns(path)
+    tabs = {"sep": "\t"} if ending_of(path) == ".tsv" else {}
+    return tabs | CSV if kind == "csv" else {}
+
+
+def tidied(splits: dict[str, Dataset], data: str) -> dict[str, Dataset]:
+    """What was read, without lines of a CoNLL file that are no tokens.
+
+    Raises UserError where all fields of a row were read as one, since something else parts them, or where a line of a
+    CoNLL file has more or fewer than others.
+    """
     for rows in splits.values():
         for mark, called in OTHER_SEPARATORS.items():
             if len(rows.column_names) == 1 and mark in rows.column_names[0]:
                 expected = "expected commas, or tabs in a file that ends with .tsv"
                 raise UserError(f"data={data!r}: {called} between the names {rows.column_names[0]!r}; {expected}")
+    with quiet(bars=False):
+        return {
+            name: conll.sentences(rows, data) if conll.BEYOND in rows.column_names else rows
+            for name, rows in splits.items()
+        }
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqjax.data.files import BUILDERS, ending_of, quiet, read, require_commas
+from seqjax.data.files import BUILDERS, ending_of, quiet, read, tidied
 from seqjax.spec import did_you_mean
 from seqjax.types import UserError
 
@@ -81,9 +81,7 @@ def _splits(data: str) -> dict[str, Dataset]:
         except Exception as error:  # readers of a dozen formats, and the network: any kind may come
             ask = " (is it empty, damaged, of unlike columns?)" if local else ""
             raise UserError(f"data={data!r} cannot be loaded{ask}: {_reason(error)}; {ACCEPTED}") from error
-    if local:
-        require_commas(splits, data)
-    return dict(splits)
+    return tidied(splits, data) if local else dict(splits)
 
 
 def _require_columns(splits: dict[str, Dataset], columns: dict[str, str | Sequence[str]], data: str) -> None:

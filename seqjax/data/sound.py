@@ -12,6 +12,7 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from seqjax.data.files import SPLITS
 from seqjax.data.text import place
 from seqjax.types import UserError
 
@@ -22,9 +23,6 @@ FRAME, HOP = 0.032, 0.016  # seconds
 QUIET = 1e-6  # added to energies, of samples between -1 and 1
 LOUDEST = 16  # of samples between -1 and 1, as wav files of real numbers may go beyond
 RATES = (1000, 768_000)  # samples a second
-NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"),
-         "test": ("test", "testing", "eval", "evaluation")}  # fmt: skip
-SPLITS = {name: split for split, names in NAMES.items() for name in names}  # of folders, as `datasets` takes files'
 
 
 def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: str) -> list[np.ndarray]:

@@ -58,8 +58,9 @@ def tagging(
     A label that occurs in the rows to test on alone is one that cannot be learned, and counts as wrong.
 
     Args:
-        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv). CoNLL files, a line a token,
-            are to be rewritten, a line a sentence: {"tokens": ["The", "dog"], "upos": ["DET", "NOUN"]} in a .jsonl.
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv), or CoNLL files, a line a
+            token: of a .conllu the columns are tokens, lemmas, upos, xpos, ...; of any other, a .conll, they are
+            tokens, field2, field3, ..., tags, as many as its lines have fields.
         tokens: the column of tokens: lists, or texts with spaces between the tokens.
         tags: the column of labels, as many in a row as tokens.
         min_count: how often a word must occur to be one of its own.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.data.loading import load, load_alone
+from seqjax.data.parallel_text import load_pairs, load_source
 from seqjax.data.stored import stored_task
 from seqjax.data.text import UNKNOWN, TooLong, bounded, cuts, filled, texts, train_and_test, vocabulary
 from seqjax.tasks.scoring import accuracy, cross_entropy
@@ -53,9 +53,10 @@ def translation(
     train on. Solved: never; published numbers are compared.
 
     Args:
-        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv).
-        source: the column of texts to read.
-        target: the column of texts to write.
+        data: a name on the Hugging Face hub, a local folder or file (parquet, json, csv); or a folder of files of
+            lines, one a language, as train.en and train.de, with source='en' and target='de'.
+        source: the column of texts to read, or how the names of files in that language end.
+        target: of texts to write.
         min_count: how often a word must occur in the rows to train on to be one of its own, on either side.
         longest: tokens of the longest sentence on either side; None for any.
         too_long: whether longer ones are refused, or cut with a warning that tells how many; those to test on too,
@@ -75,7 +76,7 @@ def translation(
     def read(rows: Dataset) -> list[tuple[list[str], list[str]]]:
         return list(zip(*(tokens_in(rows, column, data) for column in (source, target))))
 
-    train, test = train_and_test(load(data, source=source, target=target), read, tested_on, test_share, data)
+    train, test = train_and_test(load_pairs(data, source, target), read, tested_on, test_share, data)
     reads = vocabulary((token for sentence, _ in train for token in sentence), min_count)
     writes = vocabulary((token for _, sentence in train for token in sentence), min_count, FIRST)
     number = {token: n for n, token in enumerate(writes) if n > 1}  # a text's own "<end>" is a word it does not know
@@ -118,7 +119,7 @@ def translation(
         show=show,
         spell=spell,
         parse=lambda lines: asked([line.split() for line in lines]),
-        read=lambda path: (asked(tokens_in(load_alone(path, source=source), source, path)), None),
+        read=lambda path: (asked(tokens_in(load_source(path, source), source, path)), None),
         grade=bleu,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from seqjax.papers.row import Paper, Row
 from seqjax.report.kept import read_results
+from seqjax.report.markdown import pipe_table
 from seqjax.report.medians import at_best, measured
 from seqjax.report.tables import short
 from seqjax.report.verdicts import decisive, interval, outdated, published
@@ -48,9 +49,7 @@ def page(paper: Paper, results: Path, samples: Mapping[str, Shown], ancestors: S
         "number is typed by hand. Medians over seeds. Sources of published numbers: see RESULTS.md.",
         "Wall times are of two cores that had other work to do as well.",
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        "|" + "---|" * len(HEADINGS),
-        *(f"| {' | '.join(line)} |" for line in lines),
+        *pipe_table(HEADINGS, lines),
         "",
         "Without a network: the loss of the guess that the task's docstring names, and of simple predictors.",
         "",
@@ -78,11 +77,12 @@ def _hidden_markov(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The classical ancestor on the same data, a line for each record of `experiments.hidden_markov`."""
     if not records:
         return []
-    lines = ["## The hidden Markov model on the same data", "", "| model | found | command |", "|---|---|---|"]
+    rows = []
     for record in records:
         numbers = ", ".join(f"{name} {short(value)}" for name, value in record["found"].items() if name != "model")
-        lines.append(f"| {record['found']['model']} | {numbers} | `{record['command']}` |")
-    return [*lines, ""]
+        rows.append([record["found"]["model"], numbers, f"`{record['command']}`"])
+    title = "## The hidden Markov model on the same data"
+    return [title, "", *pipe_table(("model", "found", "command"), rows), ""]
 
 
 def line(row: Row, found: Mapping[str, Any] | None) -> list[str]:

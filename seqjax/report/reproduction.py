@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seqjax.papers.row import BUDGETS, MEASURES, NOT_PASSED_ON, SOURCES, TOLERANCES, Comparison, Paper, Row
 from seqjax.report.comparisons import COMPARED, comparison_lines
 from seqjax.report.kept import read_results
+from seqjax.report.markdown import pipe_table
 from seqjax.report.medians import at_best, at_rate, coverage, measured, without_memory
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.tables import short, spread
@@ -70,10 +71,10 @@ def _section(name: str, paper: Paper, results: Results) -> list[str]:
     parts = [
         f"## {paper.title}",
         "",
-        *_table(HEADINGS, (line for row in paper.rows for line in _lines(name, row, results))),
+        *pipe_table(HEADINGS, (line for row in paper.rows for line in _lines(name, row, results))),
     ]
     if paper.comparisons:
-        parts += ["", *_table(COMPARED, comparison_lines(name, paper, results))]
+        parts += ["", *pipe_table(COMPARED, comparison_lines(name, paper, results))]
     notes: dict[str, list[str]] = {}
     for row in paper.rows:
         within = "" if row.tolerance is None else f"called the same within {100 * row.tolerance:g} %"
@@ -92,7 +93,7 @@ def _section(name: str, paper: Paper, results: Results) -> list[str]:
             "At every learning rate: what was measured, and how many seeds solved the task. Once the best rate is known"
         )
         parts += [f"<details><summary>{words}, runs at the others end where they are.</summary>"]
-        parts += ["", *_table(("row", "measured [interval] (solved) at each rate"), grids), "", "</details>", ""]
+        parts += ["", *pipe_table(("row", "measured [interval] (solved) at each rate"), grids), "", "</details>", ""]
     return parts
 
 
@@ -119,10 +120,6 @@ def _solvable(found: Mapping[str, Any]) -> bool:
     return not str(found.get("criterion", "")).startswith("never")
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in (headings, ["---"] * len(headings), *rows)]
-
-
 ENDS = ("reproduced", "better", "not reproduced", "unclear", "no published number", "not run", "data not at hand")
 
 
@@ -146,7 +143,7 @@ def _overview(papers: Mapping[str, Paper], results: Results) -> list[str]:
     counts = [(name, Counter(end(name, row) for row in paper.rows)) for name, paper in papers.items()]
     counts.append(("all", sum((ends for _, ends in counts), Counter())))
     rows = [[f"`{name}`", f"{ends.total()}", *(count(ends, each) for each in ENDS)] for name, ends in counts]
-    return [*_table(("paper", "rows", *ENDS), rows), "", "Cut: with a smaller budget than the row's."]
+    return [*pipe_table(("paper", "rows", *ENDS), rows), "", "Cut: with a smaller budget than the row's."]
 
 
 def _lines(paper: str, row: Row, results: Results) -> list[list[str]]:
@@ -197,7 +194,3 @@ def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:
     """'full', or what was cut: 'cpu (steps 3000 of 50000, seeds 3 of 5)'."""
     cut = fewer(row, config)
     return budget + (f" ({', '.join(cut)})" if cut else "")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")

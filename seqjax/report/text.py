@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from seqjax.report.markdown import pipe_table
 from seqjax.report.ranking import ranking
 from seqjax.report.records import Record
 from seqjax.report.tables import NO_MEMORY, Row, Spread, loss_words, short, swept, table
@@ -143,14 +143,9 @@ def markdown_table(records: Sequence[Record]) -> str:
     """The same table in Markdown, its notes below."""
     headings, body, notes = lay_out(table(records))
     wide = [n for n, heading in enumerate(headings) if heading in WORDS]
-    out = io.StringIO()
-    out.write(f"| {' | '.join(headings)} |\n")
-    out.write(f"|{'|'.join(':--' if n in wide else '--:' for n in range(len(headings)))}|\n")
-    for texts in body:
-        cells = [f"`{text}`" if n in wide else text for n, text in enumerate(texts)]
-        out.write(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
-    out.write("\n" + "\n".join(f"{note}  " for note in notes).rstrip() + "\n")
-    return out.getvalue()
+    rows = [[f"`{text}`" if n in wide else text for n, text in enumerate(texts)] for texts in body]
+    lines = pipe_table(headings, rows, numbers=[n for n in range(len(headings)) if n not in wide])
+    return "\n".join([*lines, "", *(f"{note}  " for note in notes)]).rstrip() + "\n"
 
 
 def _solved(row: Row) -> str:
