@@ -41,9 +41,10 @@ def ablation(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     """Train the cell and each of its changed forms."""
     with spec.prefixed(f"--cell={values.cell!r}"):
         cell = spec.parse(values.cell)
-    scaled = [
-        str(Spec("scaled", {"cell": str(cell), **change})) for change in _changes("--gradients", values.gradients)
-    ]
+    paths = _changes("--gradients", values.gradients)
+    if any("cell" in change for change in paths):
+        raise UserError(f"--gradients={values.gradients!r}: 'cell' is no path; expected one of its parts, as h, c or x")
+    scaled = [str(Spec("scaled", {"cell": str(cell), **change})) for change in paths]
     formed = [str(Spec(cell.name, cell.arguments | change)) for change in _changes("--changes", values.changes)]
     grid.run("ablation", values, argv, [str(cell), *scaled, *formed], default_lengths=(50,))
 

@@ -52,7 +52,7 @@ def generate(values: flags.FlagValues, directory: str | None, argv: list[str]) -
         raise UserError(f"--temperature={values.temperature}; expected a number from 1e-6 to 1e6")
     if values.top_p is not None and not 0 < values.top_p <= 1:
         raise UserError(f"--top_p={values.top_p}; expected more than 0 and at most 1")
-    prepared, params = restore(Path(directory), values.run)
+    prepared, params = restore(Path(directory), values.run, diverged=False)
     task, spec = prepared.task.continuation, prepared.config.task
     if task is None:
         known = "char_lm, word_lm, penn_treebank, piano_rolls, drawing, and video(asks='next')"

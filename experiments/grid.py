@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from absl import flags
 
@@ -16,6 +18,7 @@ from experiments.preemption import preemptible
 from experiments.progress import progress_bar
 from experiments.report import show_report
 from seqjax import UserError, data, spec, tasks
+from seqjax import cells as known_cells
 from seqjax.training import Config, Prepared, prepare, train
 from seqjax.training.lock import hold
 from seqjax.training.processes import by_first, is_first
@@ -60,16 +63,14 @@ def run(
     """
     workdir = command_line.workdir_from(values, kind)
     task_specs = with_lengths(values.task, values.lengths, default_lengths)
-    for given in (cells, task_specs):
-        for number, each in enumerate(given):
-            if each in given[:number]:
-                raise UserError(f"{each!r} is there twice; expected each cell and each task once")
     programs = prepare_grid(
         cells,
         task_specs,
         lambda **named: command_line.config_from(values, **settings, **named),
         mesh_here(values),
     )
+    _require_different(cells, [known_cells])
+    _require_different(task_specs, [tasks, data])
     command = command_line.command(kind, argv)
     configs = {name: prepared.config._asdict() for name, prepared in programs.items()}
     description = {"kind": kind, "command": command, "config": configs, "environment": environment()}
@@ -95,6 +96,22 @@ def run(
             train(prepared, workdir / name, command=command, resume=values.resume, progress=tell, stopping=stopping)
             if after is not None and is_first():
                 after(prepared, workdir / name, tell)
+
+
+def _require_different(given: Sequence[str], rooms: Sequence[ModuleType]) -> None:
+    """Raise UserError where two specs come to the same, defaults and all."""
+    whole = [_filled(spec.parse(each), rooms) for each in given]
+    for number, each in enumerate(given):
+        first = whole.index(whole[number])
+        if first < number:
+            same = "there twice" if given[first] == each else f"the same as {given[first]!r}"
+            raise UserError(f"{each!r} is {same}; expected each cell and each task once")
+
+
+def _filled(one: spec.Spec, rooms: Sequence[ModuleType]) -> spec.Spec:
+    """With the defaults of the arguments that it leaves out."""
+    parameters = inspect.signature(spec.factory(one.name, rooms)).parameters
+    return one._replace(arguments={name: each.default for name, each in parameters.items()} | one.arguments)
 
 
 def _tell(show: Callable[[int, str, str], None], what: str, before: int, step: int, words: str) -> None:

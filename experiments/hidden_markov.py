@@ -23,15 +23,20 @@ from absl import flags
 
 from experiments import command_line
 from experiments.progress import progress_bar
+from experiments.speed import require_place
+from experiments.timing import bytes_of
 from seqjax import UserError
 from seqjax.data.streamed import Streamed
 from seqjax.models import hmm
+from seqjax.training import memory
 from seqjax.training.building import build_task
 from seqjax.training.prediction import graded
 from seqjax.training.record import environment, write_json
 from seqjax.types import Array, Batch, PyTree, Task
 
 MOST_STATES = 10_000  # of which each passage has its chance
+MOST_SMOOTHING = 1e30  # of which float32 holds the sum over all words
+OF_TEXT, OF_LABELS = ("states", "rounds", "seed"), ("smoothing",)  # flags
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "task", None, "spec of a task of labels at every step, or of a text to go on with", flag_values=FLAGS
@@ -48,22 +53,26 @@ def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
     for name, least, most in (("states", 1, MOST_STATES), ("rounds", 1, 2**32 - 1), ("seed", 0, 2**32 - 1)):
         if not least <= values[name].value <= most:
             raise UserError(f"--{name}={values[name].value}; expected {least} to {most}")
-    if not 0 <= values.smoothing < float("inf"):
-        raise UserError(f"--smoothing={values.smoothing}; expected at least 0")
+    if not 0 <= values.smoothing <= MOST_SMOOTHING:
+        raise UserError(f"--smoothing={values.smoothing}; expected 0 to {MOST_SMOOTHING:g}")
     if values.task is None:
         raise UserError("--task is missing; expected a spec as tagging(data='...')")
-    if values.record and Path(values.record).is_dir():
-        raise UserError(f"--record={values.record} is a folder; expected a file")
+    if values.record is not None:
+        require_place(Path(values.record))
     task, began = build_task(values.task), time.monotonic()
     if task.examples is None or task.readout != "every" or not task.tokens:
         raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging, or of a text")
     if isinstance(task.examples.train, Streamed):
         raise UserError(f"--task={values.task!r}: its data stay on disk; with stream=False they are read into memory")
+    kind, others = ("a text", OF_LABELS) if task.examples.streams else ("labels", OF_TEXT)
+    if idle := [name for name in others if values[name].value != values[name].default]:
+        raise UserError(f"--{idle[0]}={values[idle[0]].value} does nothing for {kind}, as --task={values.task!r} has; "
+                        "leave it out")  # fmt: skip
     found = _of_text(task, values) if task.examples.streams else _of_labels(task, values)
     print(f"task       {values.task}")
     for name, value in found.items():
         print(f"{name:<26} {value:.4f}" if isinstance(value, float) else f"{name:<26} {value}")
-    if values.record:
+    if values.record is not None:
         told = {"command": command_line.command("hidden_markov", argv), "task": values.task, "found": found}
         told |= {"environment": environment(), "wall_seconds": round(time.monotonic() - began, 1)}
         try:
@@ -101,9 +110,12 @@ def _of_text(task: Task, values: flags.FlagValues) -> dict[str, Any]:
     """Learn from the windows, each by itself; then nats a symbol of the whole text to test on, but its first."""
     train, test = (task.examples.batch(split) for split in (task.examples.train, task.examples.test))
     model = hmm.random_hmm(jax.random.key(values.seed), values.states, symbols=task.input_size)
-    step, count = jax.jit(hmm.em_step), float(jnp.sum(train.lengths))
+    count = float(jnp.sum(train.lengths))
     with progress_bar(values.rounds, "round") as show:
         show(0, "Baum and Welch", "compiling")
+        step = jax.jit(hmm.em_step).lower(model, train.inputs, train.lengths).compile()
+        if (needed := bytes_of(step)) > memory.at_hand():
+            raise UserError(f"--states={values.states} need {needed / 1e9:.3g} GB; expected fewer, or a longer window")
         for number in range(values.rounds):
             model, before = step(model, train.inputs, train.lengths)
             show(number + 1, "Baum and Welch", f"{-float(before) / count:.4f} nats before it")

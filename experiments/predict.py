@@ -43,11 +43,11 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
     """Print the answers; those of the test split are graded, and the grades kept in grades-RUN.json."""
     if values.samples < 0:
         raise UserError(f"--samples={values.samples}; expected at least 0")
-    prepared, params = restore(Path(directory), values.run)
+    prepared, params = restore(Path(directory), values.run, diverged=False)
     task = prepared.eval_task
     if task.examples is None:
         raise UserError(f"--task={prepared.config.task!r} draws its samples; expected a task on data")
-    if values.text or values.data:
+    if values.text or values.data is not None:
         batch, spell = _asked(prepared, values)
         _answer(prepared, params, batch, spell, Path(directory) / f"answers-{values.run}")
         return
@@ -75,11 +75,13 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
 def _asked(prepared: Prepared, values: flags.FlagValues) -> tuple[Batch, Spell | None]:
     """What is typed, or a file's rows."""
     task = prepared.eval_task
-    if values.text and values.data:
+    if values.text and values.data is not None:
         raise UserError("--text and --data; expected one of them")
+    if values.samples != values["samples"].default:
+        raise UserError(f"--samples={values.samples} is of the test split; leave it out beside --text and --data")
     if blank := [text for text in values.text or [] if not text.strip()]:
         raise UserError(f"--text={blank[0]!r}; expected a text that is not empty")
-    if values.data:
+    if values.data is not None:
         if task.read is None:
             raise UserError(f"--task={prepared.config.task!r} reads no rows without answers")
         return task.read(values.data)

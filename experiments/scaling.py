@@ -59,11 +59,14 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         return
     if values.mesh != "auto" and values.what != "one":
         raise UserError(f"--mesh={values.mesh} is for --what=one; --what={values.what} has meshes of its own")
-    if values.repeats < 1 or values.train_steps < 1:
-        raise UserError("--repeats and --train_steps; expected at least 1")
+    if values.numbers != values["numbers"].default and values.what == "one":
+        raise UserError(f"--numbers={','.join(values.numbers)} is for the other --what; one is measured as --mesh says")
+    for name in ("repeats", "train_steps"):
+        if values[name].value < 1:
+            raise UserError(f"--{name}={values[name].value}; expected at least 1")
     numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]
-    if not numbers or min(numbers) < 1:
-        raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, as in 1,2,4")
+    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
+        raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, each once, as in 1,2,4")
     if values.record:
         processes.by_first(lambda: require_place(Path(values.record)))
     record = {"what": values.what, "command": command_line.command("scaling", argv), "note": values.note}

@@ -8,6 +8,7 @@ import pytest
 from experiments import applications, rows
 from experiments.samples import sample
 from seqjax.papers.row import DATA_SETS, Paper, Row
+from seqjax.report import answers
 from seqjax.report.answers import attention_map, confusion, forecasts, frames, score
 from seqjax.training.prediction import restore
 
@@ -101,6 +102,16 @@ def test_a_row_that_fails_keeps_no_other_from_being_run(here, tmp_path, capsys):
     assert "failed: gesture: " in err and "holds '7'" in err and "1 of 2 rows failed" in err
     report = (tmp_path / "workdir" / "report.html").read_text()
     assert "<h2>char_lm</h2>" in report and "<h2>gesture</h2>" not in report
+
+
+def test_a_forecast_is_drawn_at_the_steps_that_are_told(monkeypatch):
+    """+1, +2 ... of the table that `predict` prints, from the last row that was read at 0."""
+    drawn = []
+    monkeypatch.setattr(answers, "png", lambda figure: drawn.append(figure) or b"")
+    forecasts(np.zeros((3, 1)), None, np.ones((2, 1)))
+    (axes,) = (each for each in drawn[0].axes if each.lines)
+    assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[-2, -1, 0], [1, 2]]
+    assert drawn[0].get_supylabel() == "standardized"
 
 
 def test_figures_of_answers():

@@ -17,6 +17,7 @@ from seqjax.training import memory
         (gradient_flow, "--probe_size=1", "--probe_size=1; expected at least 2, or --quantities without noise"),
         (ablation, "--changes=widht", "--changes='widht' does not parse; expected name=value"),
         (ablation, "--changes=hidden=64", "'lstm(hidden=64)' is there twice; expected each cell and each task once"),
+        (train, "--clip_norm=-1", "--clip_norm=-1.0; expected a positive number, or 0 for no clipping"),
         (ablation, "--cell=lstm(max_lag=50)", "forget_bias=0.0 beside max_lag=50, which stands in its place"),
         (train, "--penalty=vanish", "did you mean 'vanishing'"),
         (train, "--strategy=truncated(window=0)", "window=0; expected at least 1 step"),
@@ -28,6 +29,22 @@ def test_bad_input_of_the_laboratory_is_one_line(script, flag, says, tmp_path, c
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "flag", "says"),
+    [
+        (ablation, "--changes=forget_bias=1.0", "'lstm(hidden=64, forget_bias=1.0)' is the same as 'lstm(hidden=64)'"),
+        (ablation, "--gradients=h=0;h=0.0", 'h=0.0)" is the same as "scaled(cell=\'lstm(hidden=64)\', h=0)"'),
+        (ablation, "--gradients=cell='lstm(hidden=2)'", "'cell' is no path; expected one of its parts, as h, c or x"),
+        (benchmark, "--task=adding(length=9);adding(variant='urnn', length=9)", "is the same as 'adding(length=9)'"),
+    ],
+)
+def test_a_change_that_changes_nothing_is_one_line(script, flag, says, tmp_path, capsys):
+    """Also where a default or another number of the same value hides it."""
+    assert script.main([flag, "--steps=0", f"--workdir={tmp_path / 'x'}"]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1 and not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from test_text import sentences
 
 from experiments import hidden_markov
+from seqjax.training import memory
 
 
 def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
@@ -19,9 +20,15 @@ def test_the_hidden_markov_model_tags_the_same_rows(tmp_path, capsys):
     assert re.search(r"accuracy +1\.0000", out) and "4 states, 7 words" in out
     assert hidden_markov.main([]) == 2 and "--task is missing" in capsys.readouterr().err
     assert hidden_markov.main(["--task=adding"]) == 2 and "expected a task of words" in capsys.readouterr().err
-    for flag in ("--states=0", "--states=1000000", "--seed=99999999999999999999"):
+    for flag in ("--states=0", "--states=1000000", "--seed=99999999999999999999", "--smoothing=1e+39"):
         assert hidden_markov.main(["--task=adding", flag]) == 2
         assert f"{flag}; expected" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    for flag, words in (("--states=8", " does nothing for labels"), ("--record=", ". is a folder; expected a file"),
+                        (f"--record={tmp_path}/file/x.json", "cannot be written: ")):  # fmt: skip
+        assert hidden_markov.main([f"--task=tagging(data={where!r})", flag]) == 2
+        out, err = capsys.readouterr()
+        assert words in err and not out and err.count("\n") == 1
 
 
 def test_a_tagger_is_counted_on_the_rows_to_train_on(tmp_path):
@@ -38,7 +45,7 @@ def test_a_tagger_is_counted_on_the_rows_to_train_on(tmp_path):
     assert found["accuracy"] == pytest.approx(1 / 3)
 
 
-def test_a_hidden_markov_model_of_a_text(tmp_path, capsys):
+def test_a_hidden_markov_model_of_a_text(tmp_path, capsys, monkeypatch):
     """With one state it is the model without memory, in closed form; with more it knows what follows on what."""
     lines = ["ab" * 9, "ab" * 7, "ab" * 8 + "a", "abab"]
     (tmp_path / "t.txt").write_text("\n".join(lines) + "\n")
@@ -63,3 +70,9 @@ def test_a_hidden_markov_model_of_a_text(tmp_path, capsys):
     assert found[4]["nats a symbol to test on"] < 0.6 * expected
     assert hidden_markov.main([flags[0].replace("window=7", "window=7, stream=True")]) == 2
     assert "stream=False" in capsys.readouterr().err
+    assert hidden_markov.main([*flags, "--smoothing=1"]) == 2
+    assert "--smoothing=1.0 does nothing for a text" in capsys.readouterr().err
+    monkeypatch.setattr(memory, "at_hand", lambda: 1000)
+    assert hidden_markov.main([*flags, "--states=4"]) == 2
+    err = capsys.readouterr().err
+    assert "error: --states=4 need " in err and "GB; expected fewer, or a longer window" in err

@@ -10,7 +10,7 @@ import pytest
 from small_runs import SMALL
 from test_text import ROWS, sentences
 
-from experiments import predict, train
+from experiments import generate, predict, train
 from experiments.samples import spread
 from seqjax.training import prepare
 from seqjax.training.coding import digest, require_same
@@ -61,6 +61,29 @@ def test_data_that_have_changed_since_are_not_answered(tmp_path, capsys):
     assert of(("a", "b"), (0.1 + 0.2,)) == of(("a", "b"), (0.3,)) != of(("b", "a"), (0.3,)) and of() is None
     near, next_to = np.float32(0.3), np.nextafter(np.float32(0.3), np.float32(1))  # as the means of recordings are
     assert of((near,)) == of((next_to,)) != of((np.float32(0.4),))
+
+
+def test_a_run_that_diverged_has_no_answers(tmp_path, capsys):
+    """Else the first label, the largest of chances that are not numbers, would be graded; nor is a flag idle."""
+    (tmp_path / "text.txt").write_text("the cat sat\nthe dog ran off\n" * 4)
+    command = [f"--task=char_lm(data={str(tmp_path / 'text.txt')!r}, window=9)", "--cell=rnn(hidden=3)", "--steps=4"]
+    command += ["--learning_rates=1e38,0.01", "--clip_norm=0", "--batch_size=2", f"--workdir={tmp_path / 'r'}"]
+    assert train.main(command) == 0
+    ends = json.loads((tmp_path / "r" / "result.json").read_text())["runs"]
+    assert [end["status"] for end in ends] == ["diverged", "unsolved"]
+    capsys.readouterr()
+    run, lost = str(tmp_path / "r"), f"diverged at step {ends[0]['diverged_at']}; expected a run"
+    for script, flags, words in (
+        (predict, [run], f"{lost} that did not: 1"),
+        (generate, [run], f"{lost} that did not: 1"),
+        (predict, [run, "--run=1", "--data="], "reads no rows without answers"),
+        (predict, [run, "--run=1", "--text=cat", "--samples=1"], "--samples=1 is of the test split; leave it out"),
+        (predict, [str(tmp_path)], f"expected a run directory, as experiments.train writes it; one in it is {run!r}"),
+    ):
+        assert script.main(flags) == 2
+        out, err = capsys.readouterr()
+        assert words in err and err.count("\n") == 1 and not out
+    assert generate.main([run, "--run=1", "--steps=3"]) == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 36, 37, 50])

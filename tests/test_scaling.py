@@ -61,12 +61,14 @@ def test_sums_on_paper():
         ("--numbers=1,two", "--numbers=1,two; expected whole numbers"),
         ("--numbers=", "--numbers=; expected whole numbers from 1"),
         ("--numbers=2,0", "--numbers=2,0; expected whole numbers from 1"),
-        ("--repeats=0", "expected at least 1"),
+        ("--numbers=1,1", "--numbers=1,1; expected whole numbers from 1, each once"),
+        ("--numbers=1,2 --what=one", "--numbers=1,2 is for the other --what"),
+        ("--repeats=0", "--repeats=0; expected at least 1"),
         ("--mesh=run=2", "--mesh=run=2 is for --what=one"),
         ("--record=/proc/self/x/y.json", "--record in /proc/self/x cannot be written"),
     ],
 )
 def test_bad_input_is_one_line(flag, says, capsys):
-    assert scaling.main(["--what=runs", flag]) == 2
+    assert scaling.main(["--what=runs", *flag.split()]) == 2
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1

@@ -106,6 +106,19 @@ def test_what_is_no_wav_file_is_named():
         recordings(rows, "audio", "sampling_rate", RATE, "here")
 
 
+def test_a_recording_that_is_cut_off_is_refused(recwarn):
+    """SciPy would give what there is, with a warning."""
+    file = io.BytesIO()
+    wavfile.write(file, RATE, np.arange(100, dtype=np.int16))
+    content = file.getvalue()
+    rows = lambda some: datasets.Dataset.from_dict({"audio": [{"bytes": some, "path": None}]})  # noqa: E731
+    with pytest.raises(UserError, match="Reached EOF prematurely; .* expected one, whole and uncompressed"):
+        recordings(rows(content[:-20]), "audio", "sampling_rate", RATE, "here")
+    noted = content[:36] + b"note" + bytes([4, 0, 0, 0]) + b"mine" + content[36:]
+    (found,) = recordings(rows(noted), "audio", "sampling_rate", RATE, "here")
+    assert len(found) == 100 and not recwarn
+
+
 def test_words(tmp_path):
     task = spoken_digits(digits(tmp_path / "d"), bands=8)
     train = task.examples.train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,10 +160,14 @@ def _wav(value: dict, at: str) -> tuple[int, np.ndarray]:
         raise UserError(f"{at}: there is no file {value['path']}; {where}")
     try:
         content = value["bytes"] if value["bytes"] is not None else _content(Path(value["path"]))
-        rate, samples = wavfile.read(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Chunk")  # of a kind that holds no samples
+            warnings.filterwarnings("error", "Reached EOF")
+            rate, samples = wavfile.read(io.BytesIO(content))
     except Exception as error:  # whatever the reader says of bytes that are no wav file
+        path, reason = value.get("path"), str(error).rstrip(".")
         raise UserError(
-            f"{at} cannot be read as a wav file ({value.get('path')}); expected one, uncompressed"
+            f"{at} cannot be read as a wav file ({path}): {reason}; expected one, whole and uncompressed"
         ) from error
     scale = {"int16": 2**15, "int32": 2**31, "uint8": 2**7}.get(str(samples.dtype), 1)
     samples = (samples.astype(np.float64) - (128 if samples.dtype == np.uint8 else 0)) / scale

@@ -53,15 +53,16 @@ def forecasts(read: np.ndarray, asked: np.ndarray | None, said: np.ndarray) -> F
     count = min(MOST_VARIABLES, read.shape[1])
     with canvas(9, 2.1 * -(-count // 2)) as figure:
         for number, axes in enumerate(panels(figure, count, 2, sharex=True)):
-            before, after = np.arange(-len(read), 0), np.arange(len(said))
+            before, after = np.arange(1 - len(read), 1), np.arange(1, len(said) + 1)
             axes.plot(before, read[:, number], color="0.5", linewidth=1)
             if asked is not None:
                 axes.plot(after, asked[:, number], color="black", linewidth=1.2, label="truth")
             axes.plot(after, said[:, number], color=PALETTE[1], linewidth=1.5, label="forecast")
             axes.set_title(f"variable {number + 1}", fontsize=9)
-            axes.axvline(-0.5, color="0.8", linewidth=1)
+            axes.axvline(0.5, color="0.8", linewidth=1)
         axes.legend(fontsize=8)
-        figure.supxlabel("steps from now", fontsize=9)
+        figure.supxlabel("steps from the last that was read", fontsize=9)
+        figure.supylabel("standardized", fontsize=9)
         words = "Standardized, with relative=True less the last row that was read; grey is what was read before."
         return Figure("forecast", "A forecast", words, png(figure))
 

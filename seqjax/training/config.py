@@ -112,7 +112,8 @@ def check(config: Config) -> Config:
     for name in ("clip_norm", "clip_value"):
         bound = getattr(config, name)
         if bound is not None and not bound > 0:
-            raise UserError(f"--{name}={bound}; expected a positive number, or nothing for no clipping")
+            none = ", or 0 for no clipping" * (name == "clip_norm")
+            raise UserError(f"--{name}={bound}; expected a positive number{none}")
     make_optimizer(config.optimizer, config.clip_norm, config.clip_value)
     make_schedule("--schedule", config.schedule)
     make_schedule("--teacher_forcing", config.teacher_forcing)

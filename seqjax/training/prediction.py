@@ -16,25 +16,31 @@ from seqjax.training.checkpoint import Checkpoints
 from seqjax.training.coding import digest, require_same
 from seqjax.training.config import Config
 from seqjax.training.preparing import Prepared, forms, prepare
+from seqjax.training.state import NEVER
 from seqjax.training.stream import first_steps
 from seqjax.types import Array, Batch, PyTree, Task, UserError
 
 
-def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
+def restore(directory: Path, run: int = 0, *, diverged: bool = True) -> tuple[Prepared, PyTree]:
     """What a run directory trained, and the parameters of its run of that number at the newest checkpoint.
 
     Where a split selects they are those of the evaluation at which its loss was least; of a run that diverged before
-    any, those that it began with.
+    any, those that it began with; where none selects, those before the step at which it diverged.
+
+    diverged: whether a run that diverged before any evaluation was selected is restored too
 
     Raises:
         UserError: no run directory of `experiments.train`, no checkpoint yet, or no such run; data that have changed
-            since, so that words, labels or units have other numbers.
+            since, so that words, labels or units have other numbers; diverged=False, and a run that did.
     """
     try:
         described = json.loads((directory / "config.json").read_text())
         config = Config(**described["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(directory)!r}: expected a run directory, as experiments.train writes it") from error
+        runs = sorted(path.parent for path in directory.glob("*/config.json"))
+        inside = f"; one in it is {str(runs[0])!r}" if runs else ""
+        expected = f"expected a run directory, as experiments.train writes it{inside}"
+        raise UserError(f"{str(directory)!r}: {expected}") from error
     config = config._replace(learning_rates=tuple(config.learning_rates))
     if not 0 <= run < len(config.runs):
         raise UserError(f"--run={run}; {str(directory)!r} has runs 0 to {len(config.runs) - 1}")
@@ -50,6 +56,13 @@ def restore(directory: Path, run: int = 0) -> tuple[Prepared, PyTree]:
     if found is None:
         raise UserError(f"{str(directory)!r} has no checkpoint yet")
     runs = found[1]["runs"]
+    lost = np.asarray(runs["diverged_at"][: len(config.runs)]) != NEVER
+    if "chosen" in runs:
+        lost &= np.isinf(runs["chosen"]["loss"][: len(config.runs)])
+    if lost[run] and not diverged:
+        sound = ", ".join(map(str, np.flatnonzero(~lost))) or "none here"
+        at = f"diverged at step {runs['diverged_at'][run]}"
+        raise UserError(f"--run={run} of {str(directory)!r} {at}; expected a run that did not: {sound}")
     return prepared, jax.tree.map(lambda leaf: leaf[run], runs.get("chosen", runs)["params"])
 
 

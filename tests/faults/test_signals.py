@@ -58,7 +58,7 @@ def test_train_is_stopped_and_told_how_to_go_on(number, tmp_path, monkeypatch, c
     "script, flags",
     [
         (benchmark, ["--cells=rnn(hidden=3);lstm(hidden=4)"]),
-        (ablation, ["--cell=lstm(hidden=4)", "--gradients=h=0", "--changes=forget_bias=1.0"]),
+        (ablation, ["--cell=lstm(hidden=4)", "--gradients=h=0", "--changes=forget_bias=2.0"]),
     ],
 )
 def test_a_grid_is_stopped_and_goes_on(script, flags, tmp_path, monkeypatch, capsys, no_report):
