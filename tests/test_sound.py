@@ -112,7 +112,7 @@ def test_a_recording_that_is_cut_off_is_refused(recwarn):
     wavfile.write(file, RATE, np.arange(100, dtype=np.int16))
     content = file.getvalue()
     rows = lambda some: datasets.Dataset.from_dict({"audio": [{"bytes": some, "path": None}]})  # noqa: E731
-    with pytest.raises(UserError, match="Reached EOF prematurely; .* expected one, whole and uncompressed"):
+    with pytest.raises(UserError, match=r"Reached EOF prematurely; .* expected one, whole and uncompressed"):
         recordings(rows(content[:-20]), "audio", "sampling_rate", RATE, "here")
     noted = content[:36] + b"note" + bytes([4, 0, 0, 0]) + b"mine" + content[36:]
     (found,) = recordings(rows(noted), "audio", "sampling_rate", RATE, "here")

@@ -27,7 +27,8 @@ def ner(
     the field reports is the F1 of entities, right in kind and in both ends, over a whole split, by
     `seqeval`: `python -m experiments.predict RUN_DIR` tells it. (Tjong Kim Sang & De Meulder 2003)
 
-    Args and errors: those of `tagging` (of a .conll the column of the last field is called tags); and a UserError for a label that is neither O nor begins with B- or I-.
+    Args and errors: those of `tagging` (the last field of a .conll is called tags, as the default is); and a UserError
+    for a label that is neither O nor begins with B- or I-.
     """
     task = tagging(data, tokens, tags, min_count, lower, characters, longest, too_long, tested_on, test_share)
     batches = [task.examples.batch(part) for part in (task.examples.train, task.examples.test)]
