@@ -13,6 +13,7 @@ from seqjax.models.continuing import continued
 from seqjax.models.decoding import narrowed
 from seqjax.report import answers as pictures
 from seqjax.report.figures import Figure
+from seqjax.training.evaluation import evaluate
 from seqjax.training.prediction import answering, answers
 from seqjax.training.preparing import Prepared
 from seqjax.types import Array, Batch, Pair, PyTree, Task
@@ -95,13 +96,18 @@ def _filmed(prepared: Prepared, params: PyTree) -> Sample:
     )
     written = np.asarray(write(params, jax.random.key(0), prompt))[1:]
     films = [film.reshape(*film.shape[:2], *task.image) for film in (truth, written)]
-    return Sample(_of_peers(task), (pictures.frames(*films, len(prompt) - 1),))
+    return Sample(_of_peers(prepared, params), (pictures.frames(*films, len(prompt) - 1),))
 
 
-def _of_peers(task: Task) -> str:
-    """How simple predictors do."""
-    peers = [f"{name:<20} {value:.3f}" for name, value in task.peers.items()]
-    return "\n".join(["loss of simple predictors on the same rows:", *peers]) if peers else ""
+def _of_peers(prepared: Prepared, params: PyTree) -> str:
+    """The loss on the whole test split, and how simple predictors do."""
+    task = prepared.eval_task
+    if not task.peers:
+        return ""
+    measure = jax.jit(lambda *given: evaluate(task, prepared.model, *given, prepared.config.eval_size)["loss"])
+    losses = {"this network": float(measure(params, task.examples.test)), **task.peers}
+    lines = [f"{name:<20} {value:.3f}" for name, value in losses.items()]
+    return "\n".join(["loss on the test split, and of simple predictors on the same rows:", *lines])
 
 
 def _forecast(prepared: Prepared, params: PyTree) -> Sample:
@@ -110,7 +116,7 @@ def _forecast(prepared: Prepared, params: PyTree) -> Sample:
     count = len(jax.tree.leaves(examples.test)[0])
     batch = examples.batch(jax.tree.map(lambda leaf: leaf[count // 2 : count // 2 + 1], examples.test))
     given = jax.jit(answering(prepared))(params, batch)
-    return Sample(_of_peers(prepared.eval_task), (forecast_drawn(batch, given, known=True),))
+    return Sample(_of_peers(prepared, params), (forecast_drawn(batch, given, known=True),))
 
 
 def forecast_drawn(batch: Batch, given: Array, known: bool) -> Figure:

@@ -1,5 +1,6 @@
 """Forecasts of a table: the rows that follow, at once or row by row, and what in a table is refused."""
 
+import json
 import re
 
 import jax
@@ -112,12 +113,13 @@ def test_a_forecast_row_by_row_is_trained_and_drawn(tmp_path, capsys, monkeypatc
     flags = ["--cell=rnn(hidden=2)", "--steps=2", "--eval_every=2", "--batch_size=2", "--eval_size=2"]  # probes all
     assert train.main([task, *flags, f"--workdir={tmp_path / 'run'}"]) == 0
     assert predict.main([str(tmp_path / "run")]) == 0
-    assert "last value" in capsys.readouterr().out
+    told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines() if ":" not in line)
+    (trained,) = json.loads((tmp_path / "run" / "result.json").read_text())["runs"]
+    assert told["this network"] == f"{trained['loss']:.3f}" and "last value" in told
     assert (tmp_path / "run" / "answers-0" / "forecast.png").read_bytes().startswith(b"\x89PNG")
-    run, picture = str(tmp_path / "run"), tmp_path / "run" / "answers-0" / "forecast.png"
-    picture.unlink()
+    run, picture = str(tmp_path / "run"), tmp_path / "run" / "answers-0" / "forecast-of-data.png"
     assert predict.main([run, f"--data={rows_of(tmp_path, values[:5], 'new.csv')}"]) == 0
-    assert capsys.readouterr().out.startswith("step") and picture.exists()
+    assert capsys.readouterr().out.startswith("step") and picture.read_bytes().startswith(b"\x89PNG")
     for words, says in (
         ([f"--data={rows_of(tmp_path, values[:1] * np.nan, 'bad.csv')}"], "row 0 of column"),
         (["--text=hello"], "reads no text that is typed; expected --data=FILE"),

@@ -20,7 +20,6 @@ from seqjax.models.sequence import sequence_model
 from seqjax.training import prepare, train
 from seqjax.training.evaluation import evaluate
 from seqjax.training.preparing import initialize
-from seqjax.training.state import blank
 from seqjax.training.stream import begins, train_batch
 
 LINES = ["the cat sat", "", "the dog ran off", "a cat ran"] * 4
@@ -79,8 +78,7 @@ def test_evaluation_carries_its_state_through_the_whole_text(text):
     """Windows of 5 in one part are one window of the whole text; in two parts the second begins anew."""
     task, whole = (char_lm(text, window=window, test_share=0.5) for window in (5, 400))
     model, apply, params = model_of(task.input_size)
-    run = blank(jnp.asarray(0), jnp.asarray(0.1), jnp.asarray(True)).replace(params=params)
-    measure = jax.jit(lambda size: evaluate(task, model, run, task.examples.test, size), static_argnums=0)
+    measure = jax.jit(lambda size: evaluate(task, model, params, task.examples.test, size), static_argnums=0)
     batch = whole.examples.batch(whole.examples.test)
     losses = lambda batch: np.asarray(  # noqa: E731
         jax.nn.logsumexp(apply(params, batch.inputs, batch.lengths)[0], -1)

@@ -17,7 +17,6 @@ from seqjax.data.pixel_images import pixel_images
 from seqjax.data.streamed import Streamed
 from seqjax.training import prepare, train
 from seqjax.training.evaluation import evaluate
-from seqjax.training.state import blank
 from seqjax.training.stream import train_batch
 from seqjax.types import Model
 
@@ -93,7 +92,7 @@ def test_it_is_chosen_by_the_size(tmp_path, monkeypatch):
 def test_an_evaluation_reads_the_whole_split_from_disk():
     model = Model(None, lambda params, inputs, lengths: (inputs[0], ()), None, None, None)
     test = Streamed(5, lambda numbers: numbers.astype(np.int32))
-    found = jax.jit(lambda: evaluate(stored(3), model, blank(0, 0.1, True), test, 2))()
+    found = jax.jit(lambda: evaluate(stored(3), model, (), test, 2))()
     assert found["loss"] == 2.0
 
 

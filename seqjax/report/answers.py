@@ -64,7 +64,8 @@ def forecasts(read: np.ndarray, asked: np.ndarray | None, said: np.ndarray) -> F
         figure.supxlabel("steps from the last that was read", fontsize=9)
         figure.supylabel("standardized", fontsize=9)
         words = "Standardized, with relative=True less the last row that was read; grey is what was read before."
-        return Figure("forecast", "A forecast", words, png(figure))
+        name = "forecast" if asked is not None else "forecast-of-data"
+        return Figure(name, "A forecast", words, png(figure))
 
 
 def score(frames: np.ndarray, given: int) -> Figure:

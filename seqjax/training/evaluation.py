@@ -7,26 +7,28 @@ import jax.numpy as jnp
 
 from seqjax.data.streamed import count_of, pick
 from seqjax.models.stack import first_carries
-from seqjax.training.state import RunState
 from seqjax.training.stream import cut
 from seqjax.types import Array, Batch, Model, PyTree, Task
 
 
-def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: int) -> dict[str, Array]:
-    """'loss' and 'score' of a run's parameters, dropout off.
+def evaluate(
+    task: Task, model: Model, params: PyTree, test: PyTree, eval_size: int, key: Array | None = None
+) -> dict[str, Array]:
+    """'loss' and 'score' of a model's parameters, dropout off.
 
     Of a text the state is carried from window to window in eval_size parts side by side.
 
     Args:
         task: the Task.
         model: the Model.
-        run: the run; its key and step name the fresh sample.
+        params: of the model.
         test: task.examples.test, or ().
         eval_size: sequences in the fresh sample; of real data, sequences taken at a time.
+        key: of the fresh sample; of real data, none.
     """
 
     def measure(batch: Batch) -> dict[str, Array]:
-        outputs, _ = model.apply(run.params, batch.inputs, batch.lengths)
+        outputs, _ = model.apply(params, batch.inputs, batch.lengths)
         return {"loss": task.loss(outputs, batch), "score": task.score(outputs, batch)}
 
     def follow(carry: PyTree, number: Array) -> tuple[PyTree, tuple[dict[str, Array], Array]]:
@@ -35,17 +37,17 @@ def evaluate(task: Task, model: Model, run: RunState, test: PyTree, eval_size: i
         here, following = (jnp.minimum(place, count - 1) for place in (places, places + 1))
         batch = task.examples.batch(pick(test, here, following))
         batch = batch._replace(mask=batch.mask * (places < count))
-        outputs, carry = model.apply(run.params, batch.inputs, batch.lengths, carry=carry)
+        outputs, carry = model.apply(params, batch.inputs, batch.lengths, carry=carry)
         measured = {"loss": task.loss(outputs, batch), "score": task.score(outputs, batch)}
         return carry, (measured, jnp.sum(batch.mask))
 
     if task.examples is None:
-        return measure(task.sample(jax.random.fold_in(run.stream("eval"), run.step), eval_size))
+        return measure(task.sample(key, eval_size))
     count = count_of(test)
     taken = min(eval_size, count)
     if task.examples.streams:
         each_part = -(-count // taken)
-        _, found = jax.lax.scan(follow, first_carries(model.layers(run.params), taken), jnp.arange(each_part))
+        _, found = jax.lax.scan(follow, first_carries(model.layers(params), taken), jnp.arange(each_part))
         return _weighted(*found)
     order = None if task.examples.steps is None else jnp.argsort(task.examples.steps(test))
 

@@ -157,9 +157,10 @@ def make_program(
 
     def evaluate(run: RunState, data: PyTree) -> tuple[RunState, dict[str, Array]]:
         def measure(run: RunState) -> tuple[RunState, dict[str, Array]]:
-            metrics = judged = measured(eval_task, divided, run, data[1], config.eval_size)
+            key = jax.random.fold_in(run.stream("eval"), run.step)
+            metrics = judged = measured(eval_task, divided, run.params, data[1], config.eval_size, key)
             if select_task is not None:  # which judges alone, so that no run ends by what is measured
-                judged = measured(select_task, divided, run, data[2], config.eval_size)
+                judged = measured(select_task, divided, run.params, data[2], config.eval_size, key)
                 found = {"loss": judged["loss"], "params": run.params}
                 metrics["selection_loss"] = judged["loss"]
                 less = (found["loss"] < run.chosen["loss"]) & (run.diverged_at == NEVER)
