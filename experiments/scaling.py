@@ -67,7 +67,7 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]
     if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
         raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, each once, as in 1,2,4")
-    if values.record:
+    if values.record is not None:
         processes.by_first(lambda: require_place(Path(values.record)))
     record = {"what": values.what, "command": command_line.command("scaling", argv), "note": values.note}
     record |= {"environment": environment(), "machine": machine(), "repeats": values.repeats}
@@ -76,7 +76,7 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
         found = one(command_line.config_from(values, eval_size=1), values.mesh, values.train_steps, values.repeats)
         if processes.is_first():
             print(json.dumps(found))
-            if values.record:
+            if values.record is not None:
                 write_json(Path(values.record), record | found)
         return
     record["rows"] = []
@@ -87,7 +87,7 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
             record["rows"].append(row)
     for table in scaling_page.tables(record):
         print(table)
-    if values.record:
+    if values.record is not None:
         write_json(Path(values.record), record)
 
 

@@ -77,7 +77,7 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     for name in ("repeats", "train_steps", "runs"):
         if values[name].value < 1:
             raise UserError(f"--{name}={values[name].value}; expected at least 1")
-    if values.record:
+    if values.record is not None:
         require_place(Path(values.record))
     if values.what in ("layers", "growth"):
         backend.a_device_each_core()  # for the way that splits the batch; the others run on the first
@@ -92,7 +92,7 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     record |= measure(values)
     for table in speed_page.tables(record):
         _print(table)
-    if values.record:
+    if values.record is not None:
         write_json(Path(values.record), record)
 
 
