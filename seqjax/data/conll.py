@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from seqjax.types import UserError
@@ -22,7 +23,7 @@ def columns(path: str) -> dict[str, Any]:
     """
     import fsspec
 
-    if ".conllu" in path:
+    if ".conllu" in os.path.basename(path):
         return {"column_names": [*UNIVERSAL, BEYOND], "delimiter": "\t", "comment_prefix": "#"}
     with fsspec.open(path, "rt", encoding="utf-8", compression="infer") as lines:
         first = next((line for line in lines if line.strip() and not line.startswith(DOCUMENT)), "")
@@ -37,6 +38,9 @@ def sentences(rows: Dataset, data: str) -> Dataset:
     Raises UserError where a line has more or fewer fields than others; rows count from 0.
     """
 
+    split = str(rows.split)
+    at = lambda number: f"data={data!r}: row {number} of split {split!r}"  # noqa: E731
+
     def kept(some: dict[str, list], numbers: list[int]) -> dict[str, list]:
         beyond, names = some.pop(BEYOND), list(some)
         made: dict[str, list] = {name: [] for name in names}
@@ -45,9 +49,8 @@ def sentences(rows: Dataset, data: str) -> Dataset:
             for line, more in zip(lines, extra):
                 if more or "" in line:
                     found = "more" if more else "fewer"
-                    at = f"data={data!r}: row {number} of split {str(rows.split)!r}"
                     raise UserError(
-                        f"{at}: the line of {line[names.index('tokens')]!r} has {found} than {len(names)} "
+                        f"{at(number)}: the line of {line[names.index('tokens')]!r} has {found} than {len(names)} "
                         "fields; expected as many as others, none of them empty"
                     )
             tokens = [line for line in lines if "id" not in names or line[0].isdecimal()]
