@@ -126,8 +126,8 @@ def count_classes(stated: int | None, feature: object, labels: np.ndarray, data:
     classes = stated
     if stated is None:
         classes = getattr(feature, "num_classes", None) or min(max(highest + 1, 2), MOST_CLASSES)
-    if classes < 2:
-        raise UserError(f"classes={classes}; expected at least 2")
+    if not 2 <= classes <= MOST_CLASSES:
+        raise UserError(f"classes={classes}; expected 2 to {MOST_CLASSES}")
     if lowest < 0 or highest >= classes:
         wrong = lowest if lowest < 0 else highest
         raise UserError(f"data={data!r}: a label of {wrong}; expected 0 to {classes - 1}, as classes={classes}")

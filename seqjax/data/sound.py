@@ -155,20 +155,21 @@ def _content(path: Path) -> bytes:
 
 
 def _wav(value: dict, at: str) -> tuple[int, np.ndarray]:
-    if value["bytes"] is None and not os.path.exists(value["path"] or ""):
+    content, path = value.get("bytes"), value.get("path")
+    if content is None and not isinstance(path, str):
+        raise UserError(f"{at} holds neither the bytes of a wav file nor its path; expected one of them")
+    if content is None and not os.path.exists(path):
         where = "a path is taken from the folder in which the command runs, if it does not begin with '/'"
-        raise UserError(f"{at}: there is no file {value['path']}; {where}")
+        raise UserError(f"{at}: there is no file {path}; {where}")
     try:
-        content = value["bytes"] if value["bytes"] is not None else _content(Path(value["path"]))
+        content = _content(Path(path)) if content is None else content
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Chunk")  # of a kind that holds no samples
             warnings.filterwarnings("error", "Reached EOF")
             rate, samples = wavfile.read(io.BytesIO(content))
     except Exception as error:  # whatever the reader says of bytes that are no wav file
-        path, reason = value.get("path"), str(error).rstrip(".")
-        raise UserError(
-            f"{at} cannot be read as a wav file ({path}): {reason}; expected one, whole and uncompressed"
-        ) from error
+        told = f"{at} cannot be read as a wav file ({path}): {str(error).rstrip('.')}"
+        raise UserError(f"{told}; expected one, whole and uncompressed") from error
     scale = {"int16": 2**15, "int32": 2**31, "uint8": 2**7}.get(str(samples.dtype), 1)
     samples = (samples.astype(np.float64) - (128 if samples.dtype == np.uint8 else 0)) / scale
     return int(rate), samples.mean(1) if samples.ndim == 2 else samples
