@@ -31,7 +31,8 @@ flags.DEFINE_multi_string("text", None, "a text to answer to, or the path of a w
 flags.DEFINE_string(
     "data",
     None,
-    "a file of rows (csv, parquet, json) without answers, or a folder of images or wav files; answered in the order "
+    "a file of rows (csv, parquet, json, conllu, or lines of the source as test.en) without answers, or a folder of "
+    "images or wav files; answered in the order "
     "of the rows, or of the files' paths; a forecast follows the last row",
     flag_values=FLAGS,
 )
