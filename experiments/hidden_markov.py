@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,9 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, record_file
 from experiments.progress import progress_bar
-from experiments.speed import require_place
 from experiments.timing import bytes_of
 from seqjax import UserError
 from seqjax.data.streamed import Streamed
@@ -31,7 +29,6 @@ from seqjax.models import hmm
 from seqjax.training import memory
 from seqjax.training.building import build_task
 from seqjax.training.prediction import graded
-from seqjax.training.record import environment, write_json
 from seqjax.types import Array, Batch, PyTree, Task
 
 MOST_STATES = 10_000  # of which each passage has its chance
@@ -45,7 +42,7 @@ flags.DEFINE_float("smoothing", 0.1, "what every count of a tagger begins with",
 flags.DEFINE_integer("states", 32, "hidden states of a text", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 30, "of Baum and Welch", flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "of the model that they begin with", flag_values=FLAGS)
-flags.DEFINE_string("record", None, "file to write the numbers to, as JSON", flag_values=FLAGS)
+record_file.define_record(FLAGS)
 
 
 def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
@@ -57,8 +54,7 @@ def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
         raise UserError(f"--smoothing={values.smoothing}; expected 0 to {MOST_SMOOTHING:g}")
     if values.task is None:
         raise UserError("--task is missing; expected a spec as tagging(data='...')")
-    if values.record is not None:
-        require_place(Path(values.record))
+    record_file.require_place(values)
     task, began = build_task(values.task), time.monotonic()
     if task.examples is None or task.readout != "every" or not task.tokens:
         raise UserError(f"--task={values.task!r}: expected a task of words with a label each, as tagging, or of a text")
@@ -72,14 +68,8 @@ def hidden_markov(values: flags.FlagValues, _: str | None, argv: list[str]) -> N
     print(f"task       {values.task}")
     for name, value in found.items():
         print(f"{name:<26} {value:.4f}" if isinstance(value, float) else f"{name:<26} {value}")
-    if values.record is not None:
-        told = {"command": command_line.command("hidden_markov", argv), "task": values.task, "found": found}
-        told |= {"environment": environment(), "wall_seconds": round(time.monotonic() - began, 1)}
-        try:
-            Path(values.record).parent.mkdir(parents=True, exist_ok=True)
-            write_json(Path(values.record), told)
-        except OSError as error:
-            raise UserError(f"--record={values.record} cannot be written: {error.strerror}") from error
+    told = {"task": values.task, "found": found, "wall_seconds": round(time.monotonic() - began, 1)}
+    record_file.keep(values, record_file.circumstances("hidden_markov", argv) | told)
 
 
 def _of_labels(task: Task, values: flags.FlagValues) -> dict[str, Any]:

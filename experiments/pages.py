@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from seqjax import UserError
 from seqjax.report.markdown import pipe_table
+
+ROOT = Path(__file__).parents[1]
 
 
 class Table(NamedTuple):

@@ -22,20 +22,18 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 
-from experiments import command_line, scaling_page
-from experiments.speed import ROOT, machine, require_place
+from experiments import command_line, record_file, scaling_page
+from experiments.pages import ROOT
 from experiments.timing import bytes_of
 from seqjax import UserError
 from seqjax.training import Config, prepare, processes
 from seqjax.training.preparing import initialize
-from seqjax.training.record import environment, write_json
 
 FLAGS = flags.FlagValues()
 KINDS = ["runs", "devices", "processes", "one", "page"]
@@ -48,7 +46,7 @@ flags.DEFINE_list("numbers", ["1", "2", "4", "8"], "of runs, devices or processe
 flags.DEFINE_integer("train_steps", 10, "steps timed at a time", flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 5, "times each is timed", flag_values=FLAGS)
 flags.DEFINE_string("note", None, "what else the machine did, for the record", flag_values=FLAGS)
-flags.DEFINE_string("record", None, "file to write the numbers to, as JSON", flag_values=FLAGS)
+record_file.define_record(FLAGS)
 command_line.define_mesh(FLAGS)
 
 
@@ -67,17 +65,15 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     numbers = [int(number) if number.isdecimal() else 0 for number in values.numbers]
     if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
         raise UserError(f"--numbers={','.join(values.numbers)}; expected whole numbers from 1, each once, as in 1,2,4")
-    if values.record is not None:
-        processes.by_first(lambda: require_place(Path(values.record)))
-    record = {"what": values.what, "command": command_line.command("scaling", argv), "note": values.note}
-    record |= {"environment": environment(), "machine": machine(), "repeats": values.repeats}
+    record_file.require_place(values)
+    record = {"what": values.what, "note": values.note, "repeats": values.repeats}
+    record |= record_file.circumstances("scaling", argv)
     record |= {"config": f"{values.cell} on {values.task}, batches of {values.batch_size}"}
     if values.what == "one":
         found = one(command_line.config_from(values, eval_size=1), values.mesh, values.train_steps, values.repeats)
         if processes.is_first():
             print(json.dumps(found))
-            if values.record is not None:
-                write_json(Path(values.record), record | found)
+        record_file.keep(values, record | found)
         return
     record["rows"] = []
     for number in numbers:
@@ -87,8 +83,7 @@ def scaling(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
             record["rows"].append(row)
     for table in scaling_page.tables(record):
         print(table)
-    if values.record is not None:
-        write_json(Path(values.record), record)
+    record_file.keep(values, record)
 
 
 def _cases(what: str, number: int, seeds: int) -> list[tuple[str, int, int, int]]:

@@ -20,11 +20,7 @@ Examples:
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -33,17 +29,15 @@ import rich.table
 from absl import flags
 from rich.console import Console
 
-from experiments import backend, command_line, growth, peers, speed_page, startup, ways
+from experiments import backend, command_line, growth, peers, record_file, speed_page, startup, ways
 from experiments.layouts import MESHES, layout_times
-from experiments.pages import Table
+from experiments.pages import ROOT, Table
 from experiments.progress import progress_bar
 from experiments.timing import interleaved
 from seqjax import UserError
 from seqjax.training import Config
-from seqjax.training.record import environment, write_json
 
 SIZES = "200,32,2,128;784,32,1,128;100,64,256,512;1000,1,10,128;35,20,200,200"
-ROOT = Path(__file__).parents[1]
 
 FLAGS = flags.FlagValues()
 command_line.define_config(FLAGS, ["cell", "task", "batch_size"], cell="lstm(hidden=64)", task="adding(length=100)")
@@ -66,7 +60,7 @@ flags.DEFINE_float("budget", 300.0, "growth: seconds for all lengths together", 
 USUAL = ["seqjax scan", "seqjax fused", "seqjax checkpointed", *peers.LAYERS, "torch", "FlashRNN", ways.PRODUCTS]
 flags.DEFINE_list("only", USUAL, "layers, growth: those whose names begin so; all if empty", flag_values=FLAGS)
 flags.DEFINE_integer("repeats", 5, "times each is timed", flag_values=FLAGS)
-flags.DEFINE_string("record", None, "file to write the times to, as JSON", flag_values=FLAGS)
+record_file.define_record(FLAGS)
 
 
 def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
@@ -77,23 +71,15 @@ def speed(values: flags.FlagValues, _: str | None, argv: list[str]) -> None:
     for name in ("repeats", "train_steps", "runs"):
         if values[name].value < 1:
             raise UserError(f"--{name}={values[name].value}; expected at least 1")
-    if values.record is not None:
-        require_place(Path(values.record))
+    record_file.require_place(values)
     if values.what in ("layers", "growth"):
         backend.a_device_each_core()  # for the way that splits the batch; the others run on the first
     measure = {"layers": layers, "growth": grown, "seeds": seeds, "layouts": layouts, "startup": started}[values.what]
-    record = {
-        "what": values.what,
-        "command": command_line.command("speed", argv),
-        "repeats": values.repeats,
-        "environment": environment(),
-        "machine": machine(),
-    }
+    record = {"what": values.what, "repeats": values.repeats} | record_file.circumstances("speed", argv)
     record |= measure(values)
     for table in speed_page.tables(record):
         _print(table)
-    if values.record is not None:
-        write_json(Path(values.record), record)
+    record_file.keep(values, record)
 
 
 def layers(values: flags.FlagValues) -> dict[str, Any]:
@@ -154,24 +140,6 @@ def layouts(values: flags.FlagValues) -> dict[str, Any]:
 def started(values: flags.FlagValues) -> dict[str, Any]:
     """The seconds until something runs."""
     return {"seconds": startup.times(values.repeats)}
-
-
-def machine() -> dict[str, Any]:
-    """The processor, its cores that may be used, and how busy it is."""
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    processor = models[0] if models else platform.processor() or platform.machine()
-    return {"processor": processor, "cores": backend.cores(), "load": round(os.getloadavg()[0], 2)}
-
-
-def require_place(record: Path) -> None:
-    """Raise UserError where a record could not be kept, before anything is timed for it."""
-    if record.is_dir():
-        raise UserError(f"--record={record} is a folder; expected a file")
-    try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--record in {record.parent} cannot be written: {error.strerror or error}") from error
 
 
 def _config(values: flags.FlagValues, count: int) -> Config:

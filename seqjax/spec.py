@@ -238,12 +238,13 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _words(hint: Any) -> str:
     plain = {int: "a whole number", float: "a number", str: "a 'text'", bool: "True or False", type(None): "None"}
-    words = []
+    words, others = [], []
     for choice in _choices(hint):
         if typing.get_origin(choice) is Literal:
             words += [repr(v) for v in typing.get_args(choice)]
         elif typing.get_origin(choice) is tuple:
             words.append(f"a tuple, each {_words(typing.get_args(choice)[0])}")
         else:
-            words.append(plain.get(choice, getattr(choice, "__name__", str(choice))))
-    return " or ".join(words)
+            name = plain.get(choice, getattr(choice, "__name__", str(choice)))
+            (words if choice in plain else others).append(name)
+    return " or ".join(words or others)  # others, as arrays, are nothing that a spec can say

@@ -102,6 +102,8 @@ BAD = [
     ("--optimizer=held(optimizer='lbfgs')", "--optimizer='held': optimizer='lbfgs()': "),
     ("--optimizer=adam(mu_dtype='foo')", "data type 'foo' not understood"),
     ("--optimizer=adam(mu_dtype='int32')", "mu_dtype='int32'; expected one of floating point, as 'bfloat16'"),
+    ("--optimizer=adam(b1=2.0)", "--optimizer='adam(b1=2.0)': b1=2.0; expected 0 to 1"),
+    ("--optimizer=adam(b1=None)", "adam: b1=None; expected True or False or a whole number or a number\n"),
     ("--schedule=cosine_decay_schedule(decay_steps=0)", "requires positive decay_steps, got decay_steps=0"),
     ("--schedule=exponential_decay(transition_steps=0, decay_rate=0.5)", "transition_steps=0; expected at least 1"),
     ("--schedule=linear_schedule(end_value=0.0, transition_steps=-3)", "transition_steps=-3; expected at least 1"),

@@ -222,6 +222,7 @@ def test_batches_of_any_shape_in_float32():
         ({"jacobian": "half"}, "jacobian='half'; expected 'full' or 'diagonal'"),
         ({"damping": 1.5}, "damping=1.5; expected from 0 to 1"),
         ({"tolerance": 0.0}, "tolerance=0.0; expected more than 0"),
+        ({"tolerance": 1.5}, "tolerance=1.5; expected more than 0, less than 1"),
         ({"max_iterations": -1}, "max_iterations=-1; expected at least 0"),
     ],
 )

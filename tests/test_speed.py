@@ -206,6 +206,7 @@ def test_a_page_without_marks_is_left_alone(tmp_path):
         ("--runs=-3", "--runs=-3; expected at least 1"),
         ("--only=nobody", "--only=nobody; expected how names begin"),
         ("--record=/proc/self/x/y.json", "--record in /proc/self/x cannot be written"),
+        ("--record=/proc/self/x.json", "--record in /proc/self cannot be written"),
         ("--record=/proc/self", "--record=/proc/self is a folder; expected a file"),
     ],
 )

@@ -16,6 +16,7 @@ from seqjax.spec import Spec, check, did_you_mean, parse, prefixed
 from seqjax.types import Array, PyTree, UserError
 
 TRIED_AT = (0, 1, 2, 10, 100, 1000, 10_000, 100_000)  # steps
+AVERAGES = ("b1", "b2", "b3", "decay", "rho")  # what a running average keeps of itself at a step
 
 
 def make_optimizer(
@@ -159,6 +160,9 @@ def _try_optimizer(flag: str, spec: Spec, make: Callable[..., optax.GradientTran
     if spec.name != "held":  # which asks for the network's own names
         toy = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
         _tried(flag, spec, lambda: jax.eval_shape(partial(_moved, make(0.1, **spec.arguments)), toy))
+    for name in AVERAGES:
+        if not 0 <= spec.arguments.get(name, 0) <= 1:
+            raise UserError(f"{flag}={str(spec)!r}: {name}={spec.arguments[name]}; expected 0 to 1")
     for name, value in spec.arguments.items():  # optax takes integers too, to which small numbers are 0
         if "dtype" in name and value is not None and not jnp.issubdtype(jnp.dtype(value), jnp.floating):
             raise UserError(f"{flag}={str(spec)!r}: {name}={value!r}; expected one of floating point, as 'bfloat16'")
