@@ -112,14 +112,19 @@ def _of_text(task: Task, values: flags.FlagValues) -> dict[str, Any]:
     learned = float(jnp.sum(jax.jit(hmm.score)(model, train.inputs, train.lengths)))  # after the last round
     inputs, targets = (np.asarray(each).T[np.asarray(test.mask).T > 0] for each in (test.inputs, test.targets))
     text = np.append(inputs, targets[-1])[:, None]
-    whole, first = (jax.jit(hmm.score)(model, part)[0] for part in (text, text[:1]))
-    nats = float(first - whole) / (len(text) - 1)
+
+    def nats(model: hmm.HMM) -> float:
+        whole, first = (jax.jit(hmm.score)(model, part)[0] for part in (text, text[:1]))
+        return float(first - whole) / (len(text) - 1)
+
+    alone = hmm.random_hmm(jax.random.key(values.seed), 1, symbols=task.input_size)  # learned in one round
+    alone, _ = jax.jit(hmm.em_step)(alone, train.inputs, train.lengths)
     return {
         "model": f"{values.states} states, {task.input_size} symbols, {values.rounds} rounds, seed {values.seed}",
         "nats a symbol to train on": -learned / count,
-        "nats a symbol to test on": nats,
-        "bits a symbol to test on": nats / float(np.log(2)),
-        "without memory, nats": float(task.baseline),
+        "nats a symbol to test on": nats(model),
+        "bits a symbol to test on": nats(model) / float(np.log(2)),
+        "without memory, nats": nats(alone),
     }
 
 

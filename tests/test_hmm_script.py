@@ -68,6 +68,7 @@ def test_a_hidden_markov_model_of_a_text(tmp_path, capsys, monkeypatch):
     expected = -np.mean([np.log(share[symbol]) for symbol in "bab\n"])
     assert found[1]["nats a symbol to test on"] == pytest.approx(expected, rel=1e-5)
     assert found[4]["nats a symbol to test on"] < 0.6 * expected
+    assert found[4]["without memory, nats"] == found[1]["without memory, nats"] == pytest.approx(expected, rel=1e-5)
     assert hidden_markov.main([flags[0].replace("window=7", "window=7, stream=True")]) == 2
     assert "stream=False" in capsys.readouterr().err
     assert hidden_markov.main([*flags, "--smoothing=1"]) == 2
