@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from absl import flags
 
 from experiments import backend, command_line
 from seqjax import UserError
+from seqjax.files import ready_folder
 from seqjax.training import processes
 from seqjax.training.record import environment, write_json
 
@@ -55,7 +55,6 @@ def _try(record: Path) -> None:
     if record.is_dir():
         raise UserError(f"--record={record} is a folder; expected a file")
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=record.parent).close()
+        ready_folder(record.parent)
     except OSError as error:
         raise UserError(f"--record in {record.parent} cannot be written: {error.strerror or error}") from error

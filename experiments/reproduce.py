@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from pathlib import Path
 
 from absl import flags
@@ -20,7 +19,7 @@ from experiments import command_line, launch, rows
 from experiments.progress import progress_bar
 from experiments.row_costs import show_list
 from seqjax import UserError
-from seqjax.files import write_whole
+from seqjax.files import ready_folder, write_whole
 from seqjax.papers.row import DATA_SETS, Paper, Row
 from seqjax.report import load, write_report
 from seqjax.report.kept import read_results, result
@@ -193,9 +192,7 @@ def run_row(name: str, row: Row, values: flags.FlagValues, command: str, results
 def _require_room(folder: Path) -> None:
     """Raise UserError where no result could be kept once it is there."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        ready_folder(folder)
     except OSError as error:
         raise UserError(f"no results can be kept in {folder}: {error.strerror}; --results names another") from error
 
