@@ -62,6 +62,7 @@ def test_rows_of_more_fields_than_names_are_refused(tmp_path):
             {},
             "semicolons between the names 'a;b'; expected commas, or tabs in",
         ),
+        ('a,b\n"1,5",2\n"2,5",3\n', {}, "column 'a' .* holds numbers as texts, '1,5'; expected numbers as 1.5"),
         ("a\tb\n" + "1\t2\n" * 20, {}, "tabs between the names"),
     ],
 )

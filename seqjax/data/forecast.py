@@ -212,9 +212,8 @@ def _require_one_kind(rows: Dataset, name: str, data: str) -> None:
     if len(wrong) > len(column) / 2 or not any(isinstance(value, str) for value in column):
         return
     if not wrong:
-        raise UserError(
-            f"{place(rows, name, data)} holds numbers as texts; expected numbers, or columns=... without it"
-        )
+        held = f"holds numbers as texts, {column[0]!r}"
+        raise UserError(f"{place(rows, name, data)} {held}; expected numbers as 1.5, or columns=... without it")
     at, held = place(rows, name, data, wrong[0]), f"{column[wrong[0]]!r} among numbers ({len(wrong)} such rows)"
     raise UserError(f"{at} holds {held}; expected numbers throughout, or columns=... without it")
 
@@ -226,8 +225,9 @@ def _as_written(name: str, names: list[str]) -> str:
 
 
 def _is_number(text: str) -> bool:
+    """Also with a comma where a point is meant."""
     try:
-        float(text)
+        float(text.replace(",", ".", 1))
     except ValueError:
         return False
     return True

@@ -225,5 +225,5 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     if LOST in str(error):
-        return "rows have more fields than the first line has names (a text with commas needs quotes)"
+        return "rows have more fields than the first line has names (a text with commas needs quotes, a number a point)"
     return textwrap.shorten(str(error) or type(error).__name__, 240).rstrip(".")
