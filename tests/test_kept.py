@@ -27,8 +27,12 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     numbers = {"same": here, "slow": 3 * here, "fast": 10, "none": None, "other": here, "tried": here}
     zoo = [original._replace(name=name, published=number) for name, number in numbers.items()]
     zoo[4] = zoo[4]._replace(cell="gru")
-    zoo[2] = zoo[2]._replace(settings=zoo[2].settings | {"seeds": 20})
-    papers = {"p": Paper("P", (*zoo, original._replace(name="later"))), "q": Paper("Q", (penn,))}
+    for place in (2, 3):  # what is cut is counted as such, with a published number and without
+        zoo[place] = zoo[place]._replace(settings=zoo[place].settings | {"seeds": 20})
+    papers = {
+        "p": Paper("P", (*zoo, original._replace(name="later"))),
+        "q": Paper("Q", (penn,), known="Of all its rows."),
+    }
     (tmp_path / "papers" / "p").mkdir(parents=True)
     for name in numbers:
         for budget in ("full", "smoke"):
@@ -38,10 +42,11 @@ def test_the_page_begins_with_how_many_rows_ended_how(tmp_path):
     page = render(papers, tmp_path / "papers", tmp_path).splitlines()
     of_p, of_q, of_all = (next(line for line in page if line.startswith(f"| `{name}`")) for name in ("p", "q", "all"))
     assert [of_p, of_q, of_all] == [
-        "| `p` | 7 | 1 | 1 | - | 2 (1 cut) | 1 | 2 | - |",
+        "| `p` | 7 | 1 | 1 | - | 2 (1 cut) | 1 (1 cut) | 2 | - |",
         "| `q` | 1 | - | - | - | - | - | - | 1 |",
-        "| `all` | 8 | 1 | 1 | - | 2 (1 cut) | 1 | 2 | 1 |",
+        "| `all` | 8 | 1 | 1 | - | 2 (1 cut) | 1 (1 cut) | 2 | 1 |",
     ]
+    assert page[page.index("## Q") + 2] == "Of all its rows." and page[page.index("## P") + 2].startswith("| row")
     assert any(line.startswith(f"| `{penn.name}` | -") and "data not at hand" in line for line in page)
 
 

@@ -16,11 +16,12 @@ SETTINGS = {
     "stop_when_decided": True,
 }
 KNOWN = (
-    "one stream of 10⁶ symbols, read 100 at a time with the state carried on and weights changed after each 100, where "
-    "the paper's nets change them at each symbol and begin a stream anew after an error; solved where 10 streams of "
+    "one stream of 10⁶ symbols, read at most three times, 100 at a time with the state carried on and weights changed "
+    "after each 100, where the paper's nets change them at each symbol, begin a stream anew after an error and have at "
+    "most 30,000 streams; solved where 10 streams of "
     "10⁵ symbols are without an error after their first 100 (our sources disagree on 10⁵ or 10⁶ in the paper); 8 "
-    "single cells with one bias each, the paper's 4 blocks of 2; cross-entropy, the paper's threshold .49; the paper's "
-    "100 nets"
+    "single cells with one bias each, in the paper 4 blocks of 2; cross-entropy, in the paper a threshold of .49; 20 "
+    "nets, in the paper 100"
 )
 CELL = (
     "lstm(hidden=8, {forms}input_bias=-1.0, output_bias=-1.0, recurrent_init='uniform', recurrent_scale=0.2, "

@@ -139,8 +139,9 @@ class Comparison(NamedTuple):
 
 
 class Paper(NamedTuple):
-    """A paper: its citation, its rows, and what it says of some of them side by side."""
+    """A paper: its citation, its rows, what it says of some of them side by side, and what is known of them all."""
 
     title: str
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...] = ()
+    known: str = ""

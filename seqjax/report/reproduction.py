@@ -15,7 +15,7 @@ from seqjax.report.markdown import pipe_table
 from seqjax.report.medians import at_best, at_rate, coverage, measured, without_memory
 from seqjax.report.ratios import EXPLANATION, TITLE
 from seqjax.report.tables import short, spread
-from seqjax.report.verdicts import RULES, SMALLER, decisive, fewer, interval, judged, published
+from seqjax.report.verdicts import RULES, decisive, fewer, interval, judged, published
 
 Results = Mapping[tuple[str, str, str], dict[str, Any]]  # as `read_results` gives them
 
@@ -39,8 +39,9 @@ def render(papers: Mapping[str, Paper], directory: Path, place: Path) -> str:
         "# Reported and measured",
         "",
         "Made by `python -m experiments.reproduce --render` from the registry (`seqjax/papers/`) and the records in",
-        f"`{records}/`; no number is typed by hand. Medians over seeds at the best rate of the row's grid, which",
-        "may end once that rate is known: all its seeds have solved the task, and at no other can they sooner.",
+        f"`{records}/`; no measured number of a table is typed by hand. Medians over seeds at the best",
+        "learning rate of the row's grid. The seeds that are reported choose it, which favours it. Training at all",
+        "rates may end once it is known: all its seeds have solved the task, and at no other rate can they sooner.",
         "Intervals are bootstrapped (of a share: Wilson's), of 95 % in name: those of few seeds are at most their",
         f"range, which covers the true median of {covered} of cases.",
         "The best rate is that at which most seeds solve the task, then soonest, then with the least loss. Of",
@@ -71,6 +72,7 @@ def _section(name: str, paper: Paper, results: Results) -> list[str]:
     parts = [
         f"## {paper.title}",
         "",
+        *([paper.known, ""] if paper.known else []),
         *pipe_table(HEADINGS, (line for row in paper.rows for line in _lines(name, row, results))),
     ]
     if paper.comparisons:
@@ -131,10 +133,11 @@ def _overview(papers: Mapping[str, Paper], results: Results) -> list[str]:
         kept = decisive(row, name, results)
         if kept is None:
             return _not_run(row), False
+        cut = bool(fewer(row, kept[1]["config"]))
         if row.published is None:
-            return "no published number", False
+            return "no published number", cut
         _, words = judged(row, *kept)
-        return next((each for each in ENDS if words.startswith(each)), "unclear"), words.endswith(SMALLER)
+        return next((each for each in ENDS if words.startswith(each)), "unclear"), cut
 
     def count(ends: Counter[tuple[str, bool]], each: str) -> str:
         whole, cut = ends[each, False] + ends[each, True], ends[each, True]

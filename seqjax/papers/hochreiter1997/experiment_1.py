@@ -17,9 +17,9 @@ def _reber(
     rates: tuple[float, ...] = (1.0, 3.0, 8.0),
     **others: object,
 ) -> Row:
-    """A row of four cells unless a cell says otherwise; their number is from memory, as the quoted one is of blocks."""
+    """A row of four cells unless a cell says otherwise."""
     settings = budget(rates, 50_000, **{"around_scale": 0.2, "seeds": 10 if "online" in others else 30} | others)
-    return counted(f"embedded-reber{name}", cell, task, 9500, settings, known)._replace(source="M")
+    return counted(f"embedded-reber{name}", cell, task, 9500, settings, known)
 
 
 ROWS = (
@@ -56,17 +56,17 @@ ROWS = (
         "-blocks",
         AS + "of three blocks of two cells: the paper's 276 weights, with 13 biases more, and its best number",
         THREE_BLOCKS,
-    )._replace(published=8440, source="L"),
+    )._replace(published=8440),
     _reber(
         "-blocks-online-truncated",
         "as embedded-reber-blocks by the paper's algorithm",
         cut_off(THREE_BLOCKS, "h", "gates"),
         rates=(0.05, 0.15, 0.3),
         online=True,
-    )._replace(published=8440, source="L"),
+    )._replace(published=8440),
     _reber(
         "-one-bias",
-        AS + "with one output-gate bias for all cells: what tells the cells apart at the start is needed",
+        AS + "with one output-gate bias for all cells: fewer seeds solve it where nothing but chance tells cells apart",
         lstm(4, ALL + "output_bias=-1.0, ", 0.2),
     ),
     _reber("-softmax", AS + "with a softmax and cross-entropy", task="embedded_reber", rates=(0.2, 0.5, 1.5)),
@@ -77,8 +77,8 @@ ROWS = (
     ),
     _reber(
         "-rnn",
-        "the paper's 0 % is of Elman nets (truncated after one step), larger and over more sequences [M]; here full "
+        "the paper's 0 % is of Elman nets (truncated after one step), larger and over more sequences; here full "
         "gradients",
         rnn(8, 0.2),
-    )._replace(measure="solved", published=0.0, source="L", fails=True),
+    )._replace(measure="solved", published=0.0, fails=True),
 )
