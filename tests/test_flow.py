@@ -120,3 +120,11 @@ def test_an_upper_layer_is_measured_on_what_the_lower_ones_give(float64):
     )
     assert set(found) == {"spectrum", "lyapunov", "lag", "sensitivity", "noise", "curse"}
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), found, wanted)
+
+
+def test_a_sequence_that_is_lost_is_not_left_out_of_the_spectrum():
+    """A mean over the others would show a network that has diverged as one that is well."""
+    cell, xs = rnn(H), noise(1, 4, 2, D, dtype=np.float32)
+    xs[0, 0] = np.nan
+    found = measured(cell, shaped(lambda key: cell.init(key, D), 0.7), xs, np.array([4, 1]), "spectrum")
+    assert np.isnan(found["log10_singular_values"]).all() and np.isnan(found["effective_rank"]).all()

@@ -13,12 +13,15 @@ from contract import noise, shaped
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.cells.clipped import unclipped
 from seqjax.gradients import adjoints, log10_norms
+from seqjax.gradients.adjoints import backward
+from seqjax.gradients.curse import sensitivities
 from seqjax.gradients.gates import gate_statistics
 from seqjax.gradients.jacobians import step_jacobians
 from seqjax.gradients.lag import by_lag, mean_log10, step_gradients
 from seqjax.gradients.lyapunov import lyapunov
 from seqjax.gradients.noise import clip_fraction, signal_to_noise
-from seqjax.gradients.regularizers import gradient_flossing
+from seqjax.gradients.regularizers import gradient_flossing, vanishing_penalty
+from seqjax.gradients.rtrl import rtrl
 from seqjax.gradients.scaled import Scaled
 from seqjax.gradients.sensitivity import horizons, input_sensitivity
 from seqjax.gradients.singular import singular_values
@@ -186,3 +189,31 @@ def test_the_page_names_what_there_is_and_its_example_runs(capsys):
     clipped, *lags = capsys.readouterr().out.splitlines()
     assert "of the batches" in clipped and len(lags) == 7
     assert sum(float(line.split(":")[1].split()[0]) for line in lags) == pytest.approx(1, abs=0.005)
+
+
+def test_of_states_that_are_lost_no_slope_of_zero_is_told():
+    """The slope of relu at NaN is 0: a network that has diverged is not one whose gradient is exactly zero."""
+    way, _, xs = tape("rnn(hidden=2, activation='relu')", 3, 2)
+    xs = xs.at[2, 0].set(jnp.nan)
+    carries = unroll(recording(way.cell), way.params, xs)[1][0]
+    for k in (None, 1):
+        values = np.asarray(singular_values(way, carries, xs, k=k, lags=[1, 3]).log10)
+        assert np.isnan(values[:, 0]).all() and not np.isnan(values[:, 1]).any()
+    found = lyapunov(way, carries, xs, k=1)
+    assert np.isnan(found.exponents[:, 0]).tolist() == [True, False]
+
+
+def test_lengths_may_be_a_list():
+    lengths = [1, 3]
+    way, carries, xs = tape("rnn(hidden=2)", 3, 2, lengths)
+    ones, cell, params = jnp.ones((3, 2, 2)), way.cell, way.params
+    deltas, _ = backward(way, carries, xs, Scaled(ones, jnp.zeros((3, 2))), lengths)
+    runs = (
+        lambda steps: sensitivities(way, carries, xs, steps),
+        lambda steps: rtrl(cell, params, xs, ones, lambda y, target: jnp.sum(y * target), steps),
+        lambda steps: vanishing_penalty(way, carries, xs, deltas, steps),
+        lambda steps: gradient_flossing(way, carries, xs, 1, jax.random.key(0), steps),
+        lambda steps: signal_to_noise(deltas, steps),
+    )
+    for run in runs:
+        jax.tree.map(np.testing.assert_array_equal, run(lengths), run(np.array(lengths)))

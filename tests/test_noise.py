@@ -77,8 +77,9 @@ def test_clip_fraction(float64):
     norms, clipped = run(np.ones(2), batches)
     np.testing.assert_allclose(10 ** np.asarray(norms), [5, 0.5, 10, 0], rtol=1e-12)
     np.testing.assert_array_equal(clipped, [0.75, 0.5, 0.25, 0])
-    with pytest.raises(UserError, match="threshold=0; expected more than 0"):
-        clip_fraction(norms, 0)
+    for threshold in (0, math.nan):
+        with pytest.raises(UserError, match=f"threshold={threshold}; expected more than 0"):
+            clip_fraction(norms, threshold)
 
 
 def build(form, **options):

@@ -7,7 +7,7 @@ import pytest
 from written_runs import one_row, png_size, printed, run, write_group, write_run
 
 from seqjax import report
-from seqjax.report import curves, figures, tables
+from seqjax.report import curves, figures, norms, tables
 from seqjax.types import UserError
 
 
@@ -189,6 +189,14 @@ def test_a_curve_of_one_evaluation_is_seen(tmp_path):
         ax = Figure().subplots()
         curves._seeds(ax, record.runs, {"color": "red", "marker": ""})
         assert sum(line.get_marker() == "o" for line in ax.lines) == marks
+
+
+def test_a_cell_with_marks_of_which_nothing_is_finite_is_drawn(tmp_path):
+    """Past the palette's end lines have marks, which have no places along a curve that is not there."""
+    for n in range(1 + len(figures.PALETTE)):
+        write_run(tmp_path / f"{n}", [run(ends=(None, None))], cell=f"lstm(hidden={n + 1})")
+    records = [report.load(tmp_path / f"{n}")[0] for n in range(1 + len(figures.PALETTE))]
+    assert norms.over_time(records).png.startswith(b"\x89PNG")
 
 
 def test_norms_of_two_lengths(tmp_path):

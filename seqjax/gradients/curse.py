@@ -58,6 +58,7 @@ def sensitivities(
         UserError: n times P beyond SENSITIVITY_LIMIT, an unknown name, or a carry not of floating point.
     """
     named, size = components(way.params, "params"), flat_size(way.cell, way.params)
+    lengths = None if lengths is None else jnp.asarray(lengths)
     chosen = list(named) if leaves is None else list(leaves)
     for name in chosen:
         if name not in named:

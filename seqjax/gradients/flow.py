@@ -38,7 +38,7 @@ def flow(
 ) -> dict[str, dict[str, Array]]:
     """The quantities of one layer's (forward) cell, each a name -> array; without parameters, no lag or truncation.
 
-    spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences, of ∂s_T/∂s_{T-lag};
+    spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences that are as long, of ∂s_T/∂s_{T-lag};
                  'effective_rank' [L], of those k alone
     lyapunov:    'exponents' [k] in nats a step; 'running' [T, k], their estimates so far, NaN past the longest sequence
     lag:         parameter block -> [T], log10 of ‖contribution to ∂L/∂W‖ by lag, mean over sequences
@@ -73,10 +73,11 @@ def flow(
         steps = xs.shape[0]
         lags = sorted({*(4**n for n in range(steps.bit_length()) if 4**n < steps), steps})
         fan = singular_values(way, few(carries, 1), few(xs, 1), few_lengths, lags=lags, k=k, oversample=4, iterations=4)
+        exists = fan.lags[:, None] <= ends_of(few_lengths, steps, count)
         found["spectrum"] = {
             "lags": fan.lags,
-            "log10_singular_values": jnp.nanmean(fan.log10, 1),
-            "effective_rank": jnp.nanmean(effective_rank(fan.log10), 1),
+            "log10_singular_values": jnp.mean(fan.log10, 1, where=exists[..., None]),
+            "effective_rank": jnp.mean(effective_rank(fan.log10), 1, where=exists),
         }
     exponent = None
     if "lyapunov" in quantities:

@@ -78,12 +78,13 @@ def lyapunov(
 
     @jax.vmap
     def turn(s: Array, x: Array, q: Array) -> tuple[Array, Array]:
-        tangent = jax.linearize(lambda s: step(s, x)[0], s)[1]
+        after, tangent = jax.linearize(lambda s: step(s, x)[0], s)
         q, r = orthonormal(jax.vmap(tangent, 1, 1)(q))
         stretch = jnp.abs(jnp.diagonal(r))
         logs = jnp.log(stretch.astype(wide))
         logs = jnp.where(stretch <= rounding * jnp.linalg.norm(r, axis=0), -jnp.inf, logs)
-        return q, jnp.where(jnp.all(jnp.isfinite(s)), logs, jnp.nan)  # of NaN some activations have a slope of 0
+        finite = jnp.all(jnp.isfinite(s) & jnp.isfinite(after))  # of NaN some activations have a slope of 0
+        return q, jnp.where(finite, logs, jnp.nan)
 
     def forward(
         before: tuple[Array, Array, Array], now: tuple[Array, Array, Array]

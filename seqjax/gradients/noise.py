@@ -49,7 +49,7 @@ def signal_to_noise(delta: Scaled, lengths: Array | None = None) -> SignalToNois
     steps, batch = delta.log.shape
     if batch < 2:
         raise UserError(f"{batch} sequence in the batch; a variance over sequences needs at least 2")
-    valid = jnp.ones((steps, batch), bool) if lengths is None else jnp.arange(steps)[:, None] < lengths
+    valid = jnp.ones((steps, batch), bool) if lengths is None else jnp.arange(steps)[:, None] < jnp.asarray(lengths)
     count = jnp.sum(valid, 1)
 
     def measure(value: PyTree) -> tuple[Array, Array, Array]:
@@ -99,9 +99,9 @@ def clip_fraction(log10_norms: Array, threshold: float) -> Array:
         threshold: the norm that gradients are clipped to.
 
     Raises:
-        UserError: a threshold of 0 or below.
+        UserError: a threshold of 0 or below, or NaN.
     """
-    if threshold <= 0:
+    if not threshold > 0:
         raise UserError(f"threshold={threshold}; expected more than 0")
     exceeds = log10_norms > jnp.log10(jnp.asarray(threshold, log10_norms.dtype))
     return jnp.mean(jnp.where(jnp.isnan(log10_norms), jnp.nan, exceeds))

@@ -47,7 +47,7 @@ def vanishing_penalty(
     length = jnp.linalg.norm(u, axis=-1, keepdims=True)
     u = u / jnp.where(length == 0, 1, length)
     if lengths is not None:
-        valid = jnp.arange(xs.shape[0])[:, None] < lengths
+        valid = jnp.arange(xs.shape[0])[:, None] < jnp.asarray(lengths)
         xs, u = zero_unless(valid, xs), zero_unless(valid, u)
     step = flat_step(way.cell, way.params)
 
@@ -88,6 +88,7 @@ def gradient_flossing(
     if not 1 <= k <= size:
         raise UserError(f"k={k}; expected 1 to {size}, the numbers in the carry")
     states, (steps, batch) = flat(carries), xs.shape[:2]
+    lengths = None if lengths is None else jnp.asarray(lengths)
     step = flat_step(way.cell, way.params)
     q = qr(jax.random.normal(key, (batch, size, k), states.dtype))[0]
 

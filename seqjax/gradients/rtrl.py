@@ -122,6 +122,7 @@ def rtrl(
         UserError: as `rtrl_start`.
     """
     begin = rtrl_start(cell, params, xs.shape[1])
+    lengths = None if lengths is None else jnp.asarray(lengths)
     zeros = jax.tree.map(jnp.zeros_like, params)
 
     def body(so_far: tuple[Influence, PyTree], now: tuple[Array, Array, PyTree]) -> tuple[tuple, Array]:

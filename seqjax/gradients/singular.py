@@ -23,7 +23,7 @@ class Fan(NamedTuple):
 
     lags:  [L] numbers of steps.
     log10: [L, B, k] log10 of the singular values, the largest first. -inf is a zero; NaN where
-           the sequence has fewer steps than the lag.
+           the sequence has fewer steps than the lag, or a state among them that is not finite.
     """
 
     lags: Array
@@ -81,8 +81,9 @@ def singular_values(
     if lags is None:
         lags = range(1, steps + 1) if k is None else _powers(steps)
     lags = np.asarray(lags)
-    if not lags.size or lags.min() < 1 or lags.max() > steps or np.any(np.diff(lags) < 1):
-        raise UserError(f"lags={lags.tolist()}; expected growing numbers from 1 to {steps}")
+    whole = lags.size and lags.dtype.kind in "iu"
+    if not whole or lags.min() < 1 or lags.max() > steps or np.any(np.diff(lags) < 1):
+        raise UserError(f"lags={lags.tolist()}; expected growing whole numbers from 1 to {steps}")
     ends = ends_of(lengths, *xs.shape[:2])
     states, some = flat(carries), jnp.asarray(lags)
     if k is None:
@@ -183,8 +184,8 @@ def _pull(way: Direction) -> Callable[[Array, Array, Array], Array]:
     step = flat_step(way.cell, way.params)
 
     def one(s: Array, x: Array, vectors: Array) -> Array:
-        pull = jax.vmap(jax.vjp(lambda s: step(s, x)[0], s)[1])
-        return pull(vectors.astype(s.dtype))[0].astype(vectors.dtype)
+        after, pull = jax.vjp(lambda s: step(s, x)[0], s)
+        return _unless_lost(s, after, jax.vmap(pull)(vectors.astype(s.dtype))[0].astype(vectors.dtype))
 
     return jax.vmap(one)
 
@@ -194,7 +195,12 @@ def _push(way: Direction) -> Callable[[Array, Array, Array], Array]:
     step = flat_step(way.cell, way.params)
 
     def one(s: Array, x: Array, vectors: Array) -> Array:
-        push = jax.vmap(jax.linearize(lambda s: step(s, x)[0], s)[1])
-        return push(vectors.astype(s.dtype)).astype(vectors.dtype)
+        after, push = jax.linearize(lambda s: step(s, x)[0], s)
+        return _unless_lost(s, after, jax.vmap(push)(vectors.astype(s.dtype)).astype(vectors.dtype))
 
     return jax.vmap(one)
+
+
+def _unless_lost(s: Array, after: Array, vectors: Array) -> Array:
+    """What came through the step from s to after; NaN where these are not finite: of NaN some slopes are 0."""
+    return jnp.where(jnp.all(jnp.isfinite(s) & jnp.isfinite(after)), vectors, jnp.nan)

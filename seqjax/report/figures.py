@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from seqjax.report.records import Record
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ def canvas(width: float, height: float) -> Iterator[Canvas]:
 
 def png(figure: Canvas) -> bytes:
     """The figure's pixels; the same figure gives the same bytes."""
+    for curve in (curve for ax in figure.axes for curve in ax.lines):
+        if not np.isfinite(np.asarray(curve.get_ydata(), float)).any():
+            curve.set_markevery(None)  # matplotlib cannot space marks along nothing
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return out.getvalue()

@@ -239,12 +239,12 @@ def _curse(records: Sequence[Record]) -> Figure | None:
                 label = kind.format(*name.split("/", 1))
                 ax.plot(np.arange(1, len(curve) + 1), curve, label=label, linestyle=line_style, markersize=4, **style)
         ax.set_xscale("log", base=2)
-        columns = -(-len(ax.lines) // 12)  # what fits beside a panel
-        ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns)
+        ax.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1, 1), ncols=-(-len(ax.lines) // 12))  # 12 fit
 
     drawn = _one_panel_each(records, "curse", draw, "time step t", "log₁₀ mean square")
     words = (
         "The size of the states (dashed) and of their derivatives with respect to parameters. As a cell's memory gets "
-        "longer, its states may stay of one size while these derivatives grow: the curse of memory."
+        "longer, its states may stay of one size while these derivatives grow: the curse of memory. A name without a "
+        "line is zero at every step, or not finite."
     )
     return drawn and Figure("curse", "The curse of memory", words, drawn)
