@@ -12,7 +12,7 @@ from contract import noise, shaped
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.cells.clipped import unclipped
-from seqjax.gradients import adjoints, log10_norms
+from seqjax.gradients import adjoints, gradient_norms, log10_norms
 from seqjax.gradients.adjoints import backward
 from seqjax.gradients.curse import sensitivities
 from seqjax.gradients.gates import gate_statistics
@@ -27,7 +27,7 @@ from seqjax.gradients.sensitivity import horizons, input_sensitivity
 from seqjax.gradients.singular import singular_values
 from seqjax.gradients.spectra import log10_condition_number, spectral_radius
 from seqjax.gradients.truncation import truncation_bias
-from seqjax.types import Direction
+from seqjax.types import Batch, Direction, Model
 from seqjax.unroll import recording
 
 
@@ -217,3 +217,13 @@ def test_lengths_may_be_a_list():
     )
     for run in runs:
         jax.tree.map(np.testing.assert_array_equal, run(lengths), run(np.array(lengths)))
+
+
+def test_a_step_that_no_sequence_has_is_no_exact_zero():
+    lengths = np.array([1, 2])
+    way, carries, xs = tape("rnn(hidden=2)", 3, 2, lengths)
+    model = Model(None, None, lambda _, xs: xs, lambda _: ((way,),), lambda _, ys, *rest: ys)
+    batch = Batch(xs, None, np.ones((3, 2)), lengths)
+    norms = gradient_norms(model, way.params, batch, lambda ys, batch: jnp.sum(ys**2)).log10_norm
+    for curve in (norms["carry"], *sensitivities(way, carries, xs, lengths).parameters.values()):
+        assert np.isnan(curve).tolist() == [False, False, True]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.gradients.norms import LN10, components
+from seqjax.gradients.norms import LN10, components, log_mean
 from seqjax.gradients.scaled import Scaled, log_norm, share_scale
 from seqjax.gradients.states import flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
@@ -19,7 +19,7 @@ SENSITIVITY_LIMIT = 2**20  # numbers in ∂s/∂θ of one sequence
 
 
 class Sensitivities(NamedTuple):
-    """log10 of mean squares over the sequences that have the step, after each step t.
+    """log10 of mean squares over the sequences that have the step, after each step t; NaN where there is none.
 
     states:     component of the carry -> [T] log10 E‖s_t‖²
     parameters: 'component/parameter' -> [T] log10 E‖∂s_t/∂θ‖², the Frobenius norm
@@ -112,8 +112,7 @@ def sensitivities(
     valid = jnp.ones(left.shape[:2], bool) if lengths is None else steps[:, None] < lengths
 
     def log10_mean_square(log: Array) -> Array:
-        total = jax.nn.logsumexp(jnp.where(valid, 2 * log, -jnp.inf), -1)
-        return (total - jnp.log(jnp.maximum(jnp.sum(valid, -1), 1))) / LN10
+        return log_mean(2 * log, valid) / LN10
 
     return Sensitivities(*jax.tree.map(log10_mean_square, (sizes, logs)))
 

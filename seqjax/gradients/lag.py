@@ -165,7 +165,7 @@ def mean_log10(log10: Array, lengths: Array | None = None) -> Array:
     Only sequences that have the step count; NaN at a step that none has.
     """
     valid = jnp.arange(log10.shape[0])[:, None] < ends_of(lengths, *log10.shape)
-    return jnp.where(jnp.any(valid, 1), log_mean(log10 * LN10, valid) / LN10, jnp.nan)
+    return log_mean(log10 * LN10, valid) / LN10
 
 
 def lag_histogram(

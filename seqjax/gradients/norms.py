@@ -20,7 +20,8 @@ class GradientNorms(NamedTuple):
     """log10 of ‖dL/d carry‖, the mean over sequences, for each component of the carry.
 
     log10_norm:    name -> [T]; 'carry' is all components of all layers together, the others are
-                   named as 'layer_0/h', with two directions 'layer_0/forward/h'. -inf is an exact zero.
+                   named as 'layer_0/h', with two directions 'layer_0/forward/h'. -inf is an exact zero;
+                   NaN at a step that no sequence has.
     first_to_last: scalar, log10 of the norm at the first step relative to that at the last valid one;
                    NaN where both are zero.
     """
@@ -74,7 +75,8 @@ def components(tree: PyTree, alone: str = "state") -> dict[str, Array]:
 
 
 def log_mean(log: Array, valid: Array | None) -> Array:
-    """ln of the mean over the last axis of exp(log), over the valid places."""
+    """ln of the mean over the last axis of exp(log), over the valid places; NaN where there is none."""
     if valid is None:
         return jax.nn.logsumexp(log, -1) - jnp.log(log.shape[-1])
-    return jax.nn.logsumexp(jnp.where(valid, log, -jnp.inf), -1) - jnp.log(jnp.maximum(jnp.sum(valid, -1), 1))
+    total = jax.nn.logsumexp(jnp.where(valid, log, -jnp.inf), -1)
+    return jnp.where(jnp.any(valid, -1), total - jnp.log(jnp.sum(valid, -1)), jnp.nan)
