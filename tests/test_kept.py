@@ -108,6 +108,7 @@ def test_what_has_no_criterion_is_not_said_to_be_unsolved_and_what_diverged_not_
         (tmp_path / f"papers/bai2018/{row}.full.json").write_text(json.dumps(kept))
     known = {"bai2018": Paper("B", tuple(_row("bai2018", name) for name in ("adding-200-gru", "jsb-rnn")))}
     page = render(known, tmp_path / "papers", tmp_path).splitlines()
+    assert sum(", its end |" in line for line in page) == 2
     gru, music, gru_rates, music_rates = (line for line in page if line.startswith(("| `adding", "| `jsb")))
     assert "/5 | " in gru and gru_rates.startswith("| `adding-200-gru` | 0.0005: diverged (0/5); 0.001: ")
     assert "/5" not in music + music_rates and music_rates.startswith("| `jsb-rnn` | 0.001: diverged; 0.003: ")

@@ -44,11 +44,12 @@ def render(papers: Mapping[str, Paper], directory: Path, place: Path) -> str:
         "rates may end once it is known: all its seeds have solved the task, and at no other rate can they sooner.",
         "Intervals are bootstrapped (of a share: Wilson's), of 95 % in name: those of few seeds are at most their",
         f"range, which covers the true median of {covered} of cases.",
-        "The best rate is that at which most seeds solve the task, then soonest, then with the least loss. Of",
-        "sequences until solved, a seed that never solves the task counts as the longest; steps to solve are the",
-        "median [least..greatest] of the seeds that solve it. Solved: by the task's own criterion, which is said",
-        "below; most applications and music have none. Without memory: the loss of the best guess that has none; of",
-        "real data, of the guess that the task's docstring names.",
+        "The best rate is that at which most seeds solve the task, then soonest, then with the least loss; at the",
+        "end of its grid, where a wider one might have a better, the row says so. Of sequences until solved, a seed",
+        "that never solves the task counts as the longest; steps to solve are the median [least..greatest] of the",
+        "seeds that solve it. Solved: by the task's own criterion, which is said below; most applications and music",
+        "have none. Without memory: the loss of the best guess that has none; of real data, of the guess that the",
+        "task's docstring names.",
         "",
         f"{RULES} Tolerances: {tolerances}, {ratios} of a ratio of two rows, or as is said below.",
         "",
@@ -188,9 +189,11 @@ def _not_run(row: Row) -> str:
 
 
 def _rate(found: Mapping[str, Any]) -> str:
-    """The best learning rate and the grid that it is of: '0.1 of 0.05, 0.1, 0.2'; of one rate, that."""
-    grid = found["config"]["learning_rates"]
-    return f"{found['best_learning_rate']:g}" + f" of {', '.join(f'{rate:g}' for rate in grid)}" * (len(grid) > 1)
+    """The best learning rate and the grid that it is of: '0.2 of 0.05, 0.1, 0.2, its end'; of one rate, that."""
+    grid, best = found["config"]["learning_rates"], found["best_learning_rate"]
+    if len(grid) == 1:
+        return f"{best:g}"
+    return f"{best:g} of {', '.join(f'{rate:g}' for rate in grid)}" + ", its end" * (best in (min(grid), max(grid)))
 
 
 def _budget(row: Row, budget: str, config: Mapping[str, Any]) -> str:
