@@ -70,7 +70,7 @@ def applications(values: flags.FlagValues, _: str | None, argv: list[str]) -> No
 def _answered(name: str, row: Row, values: flags.FlagValues) -> list[str]:
     """What the report shows of a row that was run; kept beside its record, unless the budget is smoke."""
     results = Path(values.results) / "papers"
-    answer = sample(*restore(rows.directory_of(name, row, values)))
+    answer = sample(*restore(rows.directory_of(name, row, values), run=None))
     line = made.line(row, read_results(results)[0].get((name, row.name, rows.budget_of(row, values))))
     parts = [f"<h2>{escape(row.name)}</h2>", grid(made.HEADINGS, [line])]
     parts += [f"<pre>{escape(answer.words)}</pre>"] if answer.words else []

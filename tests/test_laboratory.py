@@ -157,8 +157,9 @@ def test_what_is_no_number_is_told_as_such():
     assert np.isnan(clip_fraction(jnp.array([jnp.nan, 5.0, -3.0]), 1.0))
     assert np.isposinf(log10_condition_number(jnp.full(3, -jnp.inf)))
     way, _, xs = tape("rnn(hidden=2)", 3, 1)
-    with pytest.raises(UserError, match="windows is empty; expected at least one"):
-        truncation_bias(way.cell, way.params, xs, jnp.sum, windows=[])
+    for windows in ([], 4):
+        with pytest.raises(UserError, match="; expected numbers of steps, each at least 1"):
+            truncation_bias(way.cell, way.params, xs, jnp.sum, windows=windows)
 
 
 def test_lengths_of_the_laboratory_may_be_a_list():

@@ -8,7 +8,7 @@ from contract import begin, noise
 
 from seqjax import Cell, UserError, cells, spec, unroll
 from seqjax.gradients.jacobians import step_jacobians
-from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.lyapunov import WARMUP, lyapunov
 from seqjax.gradients.singular import singular_values
 from seqjax.types import Direction
 from seqjax.unroll import recording
@@ -53,6 +53,33 @@ def test_a_linear_map_has_the_logarithms_of_its_eigenvalues(float64):
     np.testing.assert_allclose(found.exponents, np.broadcast_to(found.mean, (2, 3)), rtol=1e-10)
     assert abs(found.maximal - np.log(np.linalg.norm(matrix, 2))) > 1
     assert np.all(np.isnan(found.running[:200])) and np.all(np.isfinite(found.running[200:]))
+
+
+def test_a_warm_up_leaves_out_the_share_that_a_random_direction_has_of_the_leading_one(float64):
+    """Of n directions of which one is kept and the others shrink to .6: all that is lost is lost at the beginning."""
+    n, steps, batch = 64, 100, 400
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
+    matrix = basis @ np.diag([1.0, *[0.6] * (n - 1)]) @ basis.T
+    way, carries, xs = tape(a_map(lambda s: s @ matrix, np.zeros(n)), np.zeros((steps, batch, 1)))
+    key = jax.random.key(0)
+    start = np.asarray(jax.random.normal(key, (batch, n, 1))[..., 0])
+    share = np.abs(start @ basis[:, 0]) / np.linalg.norm(start, axis=-1)
+    low = exponents(way, carries, xs, k=1, key=key)
+    np.testing.assert_allclose(low.exponents[:, 0], np.log(share) / steps, atol=1e-12)
+    assert low.maximal < -np.log(n) / (2 * steps), "as the docstring says, and a little more: E ln|z| is below 0"
+    late = exponents(way, carries, xs, k=1, key=key, warmup=WARMUP)
+    turned = share / np.sqrt(share**2 + (1 - share**2) * 0.6**20)
+    np.testing.assert_allclose(late.exponents[:, 0], np.log(turned) / 90, atol=1e-12)
+    assert abs(late.maximal) < abs(low.maximal) / 40
+
+
+def test_a_share_of_the_steps_is_that_many_steps_of_each_sequence(float64):
+    xs, lengths = noise(1, 12, 3, 3), np.array([12, 4, 7])
+    way, carries, _ = tape("gru(hidden=3)", xs, lengths)
+    shares = exponents(way, carries, xs, lengths, warmup=0.25)
+    for number, steps in enumerate([3, 1, 1]):
+        wanted = exponents(way, carries, xs, lengths, warmup=steps)
+        np.testing.assert_array_equal(shares.exponents[number], wanted.exponents[number])
 
 
 def test_an_orthogonal_map_has_none(float64):
@@ -147,8 +174,9 @@ def test_bad_input():
     way, carries, xs = tape("rnn(hidden=2)", np.ones((3, 1, 2)))
     with pytest.raises(UserError, match="k=3; expected 1 to 2"):
         lyapunov(way, carries, xs, k=3)
-    with pytest.raises(UserError, match="warmup=3; expected 0 to 2"):
-        lyapunov(way, carries, xs, warmup=3)
+    for warmup in (3, 1.5, -0.1, float("nan")):
+        with pytest.raises(UserError, match=f"warmup={warmup}; expected whole steps up to 2, .* from 0 to below 1"):
+            lyapunov(way, carries, xs, warmup=warmup)
     way, carries, xs = tape(a_map(lambda s: s + 1, [0]), np.ones((3, 1, 2)))
     with pytest.raises(UserError, match="int32; gradients need floating point"):
         lyapunov(way, carries, xs)

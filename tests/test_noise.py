@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -188,7 +189,8 @@ def test_a_window_as_long_as_the_sequence_truncates_nothing(form, length):
     assert found.windows.tolist() == [1, length, length + 3, 1000]
 
 
-def test_windows_are_at_least_one_step():
+@pytest.mark.parametrize("windows", [[4, 0], [], 4, [2.5], [[1], [2]], ["1"]])
+def test_windows_are_numbers_of_steps(windows):
     model, params, batch, loss = build("rnn(hidden=2)")
-    with pytest.raises(UserError, match="0 is no number of steps, expected at least 1"):
-        truncation(model, params, batch, loss, [4, 0])
+    with pytest.raises(UserError, match=re.escape(f"windows={windows!r}; expected numbers of steps, each at least 1")):
+        truncation(model, params, batch, loss, windows)

@@ -14,7 +14,7 @@ from experiments import generate, predict, train
 from experiments.samples import spread
 from seqjax.training import prepare
 from seqjax.training.coding import digest, require_same
-from seqjax.training.prediction import answers
+from seqjax.training.prediction import answers, restore
 
 
 def test_every_sequence_of_a_split_is_answered(tmp_path):
@@ -84,6 +84,7 @@ def test_a_run_that_diverged_has_no_answers(tmp_path, capsys):
         out, err = capsys.readouterr()
         assert words in err and err.count("\n") == 1 and not out
     assert generate.main([run, "--run=1", "--steps=3"]) == 0
+    jax.tree.map(np.testing.assert_array_equal, restore(Path(run), None)[1], restore(Path(run), 1)[1])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 36, 37, 50])

@@ -8,7 +8,7 @@ from seqjax import UserError, cells, spec, tasks
 from seqjax.gradients import gradient_norms
 from seqjax.gradients.adjoints import record
 from seqjax.gradients.gates import gates
-from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.lyapunov import WARMUP, lyapunov
 from seqjax.gradients.probe import probe
 from seqjax.models import sequence_model
 from seqjax.training import Config
@@ -32,7 +32,7 @@ def test_each_part_is_what_its_own_function_gives(float64):
         layers = model.layers(params)
         xs, tape = record(layers, model.encode(params, batch.inputs), batch.lengths)[0][0]
         one_by_one = [
-            (gates(way, xs, batch.lengths), lyapunov(way, carries, xs, batch.lengths).maximal)
+            (gates(way, xs, batch.lengths), lyapunov(way, carries, xs, batch.lengths, warmup=WARMUP).maximal)
             for way, carries in zip(layers[0], tape)
         ]
         return probe(model, params, batch, task.loss), one_by_one, gradient_norms(model, params, batch, task.loss)

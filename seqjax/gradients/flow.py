@@ -12,7 +12,7 @@ from seqjax.gradients.adjoints import model_adjoints, record
 from seqjax.gradients.curse import SENSITIVITY_LIMIT, sensitivities
 from seqjax.gradients.gates import gates
 from seqjax.gradients.lag import by_lag, mean_log10, model_step_gradients
-from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.lyapunov import WARMUP, lyapunov
 from seqjax.gradients.noise import signal_to_noise
 from seqjax.gradients.norms import components
 from seqjax.gradients.sensitivity import horizons, input_sensitivity
@@ -41,6 +41,7 @@ def flow(
     spectrum:    'lags' [L]; 'log10_singular_values' [L, k], mean over sequences that are as long, of ∂s_T/∂s_{T-lag};
                  'effective_rank' [L], of those k alone
     lyapunov:    'exponents' [k] in nats a step; 'running' [T, k], their estimates so far, NaN past the longest sequence
+                 and within the warm-up, a tenth of each sequence's steps
     lag:         parameter block -> [T], log10 of ‖contribution to ∂L/∂W‖ by lag, mean over sequences
     sensitivity: 'log10_by_lag' [T] of ‖∂y_T/∂x_{T-lag}‖; 'fall_e' and 'fall_100', the memory horizons
     gates:       gate -> [T], its mean over units and sequences; with '/closed' and '/open' the shares
@@ -81,7 +82,7 @@ def flow(
         }
     exponent = None
     if "lyapunov" in quantities:
-        spectrum = lyapunov(way, carries, xs, lengths, k=k)
+        spectrum = lyapunov(way, carries, xs, lengths, k=k, warmup=WARMUP)
         exponent = spectrum.maximal
         exists = jnp.arange(xs.shape[0]) < jnp.max(ends_of(lengths, *xs.shape[:2]))
         found["lyapunov"] = {

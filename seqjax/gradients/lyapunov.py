@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from seqjax.gradients.states import ends_of, flat, flat_size, flat_step
 from seqjax.types import Array, Direction, PyTree, UserError
 
+WARMUP = 0.1
+
 
 class Lyapunov(NamedTuple):
     """The k leading exponents, in nats per step.
@@ -37,12 +39,12 @@ def lyapunov(
     lengths: Array | None = None,
     *,
     k: int | None = None,
-    warmup: int = 0,
+    warmup: float = 0,
     key: Array | None = None,
 ) -> Lyapunov:
     """The Lyapunov spectrum along given inputs, by QR decomposition at every step.
 
-        Q_t R_t = J_t Q_{t-1},        λ_i = 1/(T - warmup) Σ_t ln |R_t|_ii,        J_t = ∂s_t/∂s_{t-1}
+        Q_t R_t = J_t Q_{t-1},     λ_i = 1/(T - warmup) Σ_{t > warmup} ln |R_t|_ii,     J_t = ∂s_t/∂s_{t-1}
 
     Q [n, k] begins at random. J_t Q is k Jacobian-vector products: no Jacobian is formed, at any n.
     The exponents are time averages of the diagonals of R. As T grows they become the growth rates of
@@ -59,7 +61,9 @@ def lyapunov(
         lengths: [B] steps that exist; the others are left out of the averages.
         k: how many exponents; None for all n.
         warmup: steps at a sequence's beginning over which Q turns to the leading directions and
-            which are left out of the averages.
+            which are left out of the averages; below 1 the share of the sequence's steps, rounded down.
+            Without it the share that a random direction has of the leading one counts too, about
+            1/√n, which makes λ_1 low by some ln n / (2T) nats. WARMUP is what `probe` and `flow` take.
         key: for Q; jax.random.key(0) if None.
 
     Raises:
@@ -69,12 +73,16 @@ def lyapunov(
     k = size if k is None else k
     if not 1 <= k <= size:
         raise UserError(f"k={k}; expected 1 to {size}, the numbers in the carry")
-    if not 0 <= warmup < steps:
-        raise UserError(f"warmup={warmup}; expected 0 to {steps - 1}, less than the number of steps")
+    if not 0 <= warmup < steps or (warmup > 1 and warmup != int(warmup)):
+        raise UserError(
+            f"warmup={warmup}; expected whole steps up to {steps - 1}, less than the number of steps, "
+            "or a share of them, from 0 to below 1"
+        )
     states, batch = flat(carries), xs.shape[1]
     step = flat_step(way.cell, way.params)
     rounding = 4 * size**0.5 * jnp.finfo(states.dtype).eps
     ends, wide = ends_of(lengths, steps, batch), jnp.promote_types(states.dtype, jnp.float32)  # of sums over time
+    first = jnp.floor(warmup * ends) if warmup < 1 else warmup
 
     @jax.vmap
     def turn(s: Array, x: Array, q: Array) -> tuple[Array, Array]:
@@ -94,7 +102,7 @@ def lyapunov(
         turned, logs = turn(s, x, q)
         valid = t < ends
         read = ends - 1 - t if way.reverse else t  # steps that the cell has read before this one
-        counted = (valid & (read >= warmup))[:, None]
+        counted = (valid & (read >= first))[:, None]
         total, count = jnp.where(counted, total + logs, total), count + counted
         return (jnp.where(valid[:, None, None], turned, q), total, count), (total, count)
 

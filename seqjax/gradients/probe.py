@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.gradients.adjoints import record
 from seqjax.gradients.blocks import lstm_form
 from seqjax.gradients.gates import gates
-from seqjax.gradients.lyapunov import lyapunov
+from seqjax.gradients.lyapunov import WARMUP, lyapunov
 from seqjax.gradients.norms import GradientNorms, components, gradient_norms, way_name
 from seqjax.gradients.spectra import spectral_radius
 from seqjax.types import Array, Batch, Model, PyTree
@@ -49,5 +49,5 @@ def probe(model: Model, params: PyTree, batch: Batch, loss: Callable[[Array, Bat
             for name, leaf in matrices.items():
                 if name.split(".")[-1] == "w_h" and leaf.ndim == 2 and leaf.shape[1] % leaf.shape[0] == 0:
                     radii[f"{place}/{name}"] = spectral_radius(leaf, "squaring")
-            exponents[place] = lyapunov(way, carries, xs, lengths, k=1).maximal
+            exponents[place] = lyapunov(way, carries, xs, lengths, k=1, warmup=WARMUP).maximal
     return Probe(gradient_norms(model, params, batch, loss), opened, radii, exponents)

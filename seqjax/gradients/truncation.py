@@ -51,12 +51,10 @@ def truncation_bias(
         stride: its stride, None for each window's own length.
 
     Raises:
-        UserError: no window, and as `truncated`.
+        UserError: no window, or one that is no number of steps, and as `truncated`.
     """
 
-    windows = np.asarray(windows).tolist()
-    if not windows:
-        raise UserError("windows is empty; expected at least one")
+    windows = _whole_windows(windows)
 
     def gradient(strategy: str) -> PyTree:
         return jax.grad(lambda p: loss(unroll(cell, p, xs, lengths=lengths, strategy=strategy)[1]))(params)
@@ -110,11 +108,9 @@ def truncation(
         windows: each k.
 
     Raises:
-        UserError: a window below 1.
+        UserError: no window, or one that is no number of steps.
     """
-    for window in windows:
-        if window < 1:
-            raise UserError(f"windows={tuple(windows)}; {window} is no number of steps, expected at least 1")
+    windows = _whole_windows(windows)
 
     def gradient(window: Array) -> list[Array]:
         grads = jax.grad(lambda params: loss(_outputs(model, params, batch, window), batch))(params)
@@ -134,6 +130,13 @@ def truncation(
 
     ks = jnp.asarray(windows)
     return Truncation(ks, *jax.lax.map(compare, ks))
+
+
+def _whole_windows(windows: Sequence[int]) -> list[int]:
+    found = np.asarray(windows)
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu" or found.min() < 1:
+        raise UserError(f"windows={windows!r}; expected numbers of steps, each at least 1, as in [1, 4, 16]")
+    return found.tolist()
 
 
 def _outputs(model: Model, params: PyTree, batch: Batch, window: Array) -> Array:

@@ -112,8 +112,8 @@ def _lyapunov(records: Sequence[Record]) -> Figure | None:
 
     drawn = _one_panel_each(records, "lyapunov", draw, "steps so far", "Lyapunov exponents (nats a step)")
     words = (
-        "The leading Lyapunov exponents by the QR method, as they converge over time. Below 0 a perturbation of the "
-        "state, and the gradient that goes back along it, dies out in -1/λ₁ steps; above 0 it grows."
+        "The leading Lyapunov exponents by the QR method, as they converge after a warm-up. Below 0 a perturbation of "
+        "the state, and the gradient that goes back along it, dies out in -1/λ₁ steps; above 0 it grows."
     )
     return drawn and Figure("lyapunov", "Lyapunov exponents", words, drawn)
 

@@ -21,8 +21,10 @@ from seqjax.training.stream import first_steps
 from seqjax.types import Array, Batch, PyTree, Task, UserError
 
 
-def restore(directory: Path, run: int = 0, *, diverged: bool = True) -> tuple[Prepared, PyTree]:
+def restore(directory: Path, run: int | None = 0, *, diverged: bool = True) -> tuple[Prepared, PyTree]:
     """What a run directory trained, and the parameters of its run of that number at the newest checkpoint.
+
+    run: its number; None for the first that did not diverge, and for run 0 where all did.
 
     Where a split selects they are those of the evaluation at which its loss was least; of a run that diverged before
     any, those that it began with; where none selects, those before the step at which it diverged.
@@ -42,7 +44,7 @@ def restore(directory: Path, run: int = 0, *, diverged: bool = True) -> tuple[Pr
         expected = f"expected a run directory, as experiments.train writes it{inside}"
         raise UserError(f"{str(directory)!r}: {expected}") from error
     config = config._replace(learning_rates=tuple(config.learning_rates))
-    if not 0 <= run < len(config.runs):
+    if run is not None and not 0 <= run < len(config.runs):
         raise UserError(f"--run={run}; {str(directory)!r} has runs 0 to {len(config.runs) - 1}")
     prepared = prepare(config, "run=1,map")
     require_same(described.get("task"), digest(prepared.task), repr(str(directory)))
@@ -59,6 +61,7 @@ def restore(directory: Path, run: int = 0, *, diverged: bool = True) -> tuple[Pr
     lost = np.asarray(runs["diverged_at"][: len(config.runs)]) != NEVER
     if "chosen" in runs:
         lost &= np.isinf(runs["chosen"]["loss"][: len(config.runs)])
+    run = int(np.argmin(lost)) if run is None else run
     if lost[run] and not diverged:
         sound = ", ".join(map(str, np.flatnonzero(~lost))) or "none here"
         at = f"diverged at step {runs['diverged_at'][run]}"
