@@ -16,6 +16,7 @@ ROWS = {(name, row.name): row for name, paper in registry().items() for row in p
         ("hochreiter1997", "embedded-reber", 264, 4 + 7),  # biases of cells' inputs and of outputs
         ("hochreiter1997", "embedded-reber-blocks", 276, 6 + 7),
         ("hochreiter1997", "noise-free-lag-2a", 10_504, 2 + 2 + 101),  # w_h, b and the outputs' biases, held still
+        ("hochreiter1997", "noise-free-lag-2c-100-no-biases", 664, 6 + 2),  # the biases, held still
         ("hochreiter1997", "two-sequence-3a", 102, 1),
         ("hochreiter1997", "adding-100", 93, 0),
         ("hochreiter1997", "multiplication-100", 93, 0),
