@@ -15,6 +15,7 @@ from seqjax.data.streamed import count_of
 from seqjax.models import sequence_model
 from seqjax.tasks.embedded_reber import embedded_reber
 from seqjax.training import memory, prepare, train
+from seqjax.training.clipping import norm
 from seqjax.training.online import learn
 from seqjax.training.stream import on_batch
 
@@ -75,9 +76,9 @@ def test_updates_are_those_of_the_definition(form, mask, lengths, optimizer, flo
     """Also where a step asks nothing, which moves nothing, not even the optimizer, and behind a sequence's end."""
     lengths = None if lengths is None else jnp.array(lengths)
     model, params, batch = begin(form, mask, lengths)
-    found = jax.jit(lambda p: learn(TASK, model, optimizer, p, optimizer.init(p), (), batch))(params)
-    wanted, value, norm = by_hand(model, params, batch, optimizer)
-    close((found[0], found[3], found[4]), (wanted, value, norm))
+    found = jax.jit(lambda p: learn(TASK, model, optimizer, norm, p, optimizer.init(p), (), batch))(params)
+    wanted, value, size = by_hand(model, params, batch, optimizer)
+    close((found[0], found[3], found[4]), (wanted, value, size))
 
 
 def test_behind_its_end_a_sequence_stands_still(float64):
@@ -86,7 +87,9 @@ def test_behind_its_end_a_sequence_stands_still(float64):
     model, params, batch = begin("rnn(hidden=3)", mask, jnp.array([5, 2]))
     optimizer = optax.sgd(0.5)
     shorter = jax.tree.map(lambda leaf: leaf[:2], batch._replace(lengths=None))
-    ended, at_two = (learn(TASK, model, optimizer, params, optimizer.init(params), (), b)[2] for b in (batch, shorter))
+    ended, at_two = (
+        learn(TASK, model, optimizer, norm, params, optimizer.init(params), (), b)[2] for b in (batch, shorter)
+    )
     close(*(jax.tree.map(lambda leaf: leaf[1], each) for each in (ended, at_two)))
     assert not np.allclose(ended.state[0], at_two.state[0])
 
@@ -96,9 +99,9 @@ def test_a_text_in_two_windows_is_the_text(float64):
     model, params, batch = begin()
     optimizer = optax.sgd(0.5)
     first, second = (jax.tree.map(lambda leaf, part=part: leaf[part], batch) for part in (slice(2), slice(2, None)))
-    whole = learn(TASK, model, optimizer, params, optimizer.init(params), (), batch)
-    begun = learn(TASK, model, optimizer, params, optimizer.init(params), (), first)
-    ended = learn(TASK, model, optimizer, *begun[:3], second)
+    whole = learn(TASK, model, optimizer, norm, params, optimizer.init(params), (), batch)
+    begun = learn(TASK, model, optimizer, norm, params, optimizer.init(params), (), first)
+    ended = learn(TASK, model, optimizer, norm, *begun[:3], second)
     close(ended[:3], whole[:3])
 
 
@@ -111,7 +114,7 @@ def test_a_text_is_carried_from_batch_to_batch():
     train, optimizer = program.data[0], optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.sgd(0.3))
     batches = [on_batch(lambda b: b, task, train, run.stream("train"), number, 1) for number in (0, 1)]
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
-    whole = learn(task, model, optimizer, run.params, optimizer.init(run.params), (), joined)
+    whole = learn(task, model, optimizer, norm, run.params, optimizer.init(run.params), (), joined)
     close_enough = lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-6)  # noqa: E731
     jax.tree.map(close_enough, program.train(run, 2, program.data).params, whole[0])
     again = run.replace(step=jnp.int32(count_of(train)), carry=whole[2])  # the text is read: its first batch follows

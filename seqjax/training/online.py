@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -70,8 +72,8 @@ def start(model: Model, params: PyTree, batch_size: int) -> Influence:
 
 
 def learn(
-    task: Task, model: Model, optimizer: optax.GradientTransformation, params: PyTree, opt_state: PyTree,
-    before: Influence | tuple[()], batch: Batch,
+    task: Task, model: Model, optimizer: optax.GradientTransformation, norm: Callable[[PyTree], Array],
+    params: PyTree, opt_state: PyTree, before: Influence | tuple[()], batch: Batch,
 ) -> tuple[PyTree, PyTree, Influence, Array, Array]:  # fmt: skip
     """One update at each step at which something is asked, by the exact gradient of that step's loss.
 
@@ -85,6 +87,7 @@ def learn(
     Args:
         task, model: what is learned; see `require`.
         optimizer: at the run's learning rate.
+        norm: the L2 norm of a gradient.
         params, opt_state: before the first step.
         before: where the sequences stand, of a text that is carried on; () for a fresh state.
         batch: the sequences.
@@ -110,11 +113,11 @@ def learn(
         updates, moved = optimizer.update(grads, opt_state, params)
         after = optax.apply_updates(params, updates), moved
         kept = jax.tree.map(lambda new, old: jnp.where(count > 0, new, old), after, (params, opt_state))
-        return (*kept, influence), (value, optax.tree.norm(grads))
+        return (*kept, influence), (value, norm(grads))
 
     number = jnp.arange(len(batch.mask))
     state, (values, norms) = jax.lax.scan(
         step, (params, opt_state, before), (number, (batch.inputs, batch.targets, batch.mask))
     )
     asked_at = jnp.maximum(jnp.sum(jnp.any(batch.mask > 0, 1)), 1)
-    return *state, jnp.sum(values) / jnp.maximum(jnp.sum(batch.mask), 1), jnp.sqrt(jnp.sum(norms**2) / asked_at)
+    return *state, jnp.sum(values) / jnp.maximum(jnp.sum(batch.mask), 1), norm(norms) / jnp.sqrt(asked_at)

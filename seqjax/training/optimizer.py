@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from seqjax.spec import Spec, check, did_you_mean, parse, prefixed
+from seqjax.training.clipping import clip_by_norm
 from seqjax.types import Array, PyTree, UserError
 
 TRIED_AT = (0, 1, 2, 10, 100, 1000, 10_000, 100_000)  # steps
@@ -26,7 +27,7 @@ def make_optimizer(
 
     Args:
         optimizer: spec of an optax optimizer without its rate: 'adam', 'sgd(momentum=0.9)'; or `held`.
-        clip_norm: gradients are scaled down to this global L2 norm. (Pascanu et al. 2013, section 3.2)
+        clip_norm: gradients are scaled down to this global L2 norm. See `clip_by_norm`.
         clip_value: gradients are cut elementwise to ±clip_value, before clip_norm.
 
     Raises:
@@ -37,7 +38,7 @@ def make_optimizer(
     make = _known("--optimizer", spec, optimizers(), given=["learning_rate"])
     _try_optimizer("--optimizer", spec, make)
     clips = [] if clip_value is None else [optax.clip(clip_value)]
-    clips += [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+    clips += [] if clip_norm is None else [clip_by_norm(clip_norm)]
 
     def at_rate(rate: Array) -> optax.GradientTransformation:
         return optax.chain(*clips, make(learning_rate=rate, **spec.arguments))

@@ -13,6 +13,7 @@ from seqjax.data.streamed import count_of
 from seqjax.gradients.probe import Probe, probe
 from seqjax.models.stack import first_carries
 from seqjax.training import online
+from seqjax.training.clipping import norm_that_counts
 from seqjax.training.config import Config
 from seqjax.training.evaluation import evaluate as measured
 from seqjax.training.optimizer import make_optimizer, make_schedule
@@ -66,6 +67,7 @@ def make_program(
     if config.online:
         online.require(config, task, model, parts)
     optimizer = make_optimizer(config.optimizer, config.clip_norm, config.clip_value)
+    norm = norm_that_counts(config.clip_norm, config.clip_value)
     schedule = make_schedule("--schedule", config.schedule)
     penalty = make_penalty(config.penalty)
     divided = split_model(model, parts)
@@ -126,26 +128,26 @@ def make_program(
         grads = mean_over_shares(grads, parts)
         updates, opt_state = rated(run).update(grads, run.opt_state, run.params)
         params = optax.apply_updates(run.params, updates)
-        return run.replace(params=params, opt_state=opt_state, carry=carry), value, optax.tree.norm(grads)
+        return run.replace(params=params, opt_state=opt_state, carry=carry), value, norm(grads)
 
     def step_by_step(run: RunState, data: PyTree) -> tuple[RunState, Array, Array]:
         """As `at_once`, with an update at every step of the batch."""
         carry = carried(run, data[0])
-        params, opt_state, carry, value, norm = on_batch(
-            lambda batch: online.learn(task, model, rated(run), run.params, run.opt_state, carry, batch),
+        params, opt_state, carry, value, size = on_batch(
+            lambda batch: online.learn(task, model, rated(run), norm, run.params, run.opt_state, carry, batch),
             *(task, data[0], run.stream("train"), run.step, config.batch_size),
         )
-        return run.replace(params=params, opt_state=opt_state, carry=carry if streams else ()), value, norm
+        return run.replace(params=params, opt_state=opt_state, carry=carry if streams else ()), value, size
 
     def update(run: RunState, data: PyTree) -> RunState:
         """One batch; a run whose loss or gradient is not finite keeps what it had."""
-        after, value, norm = (step_by_step if config.online else at_once)(run, data)
+        after, value, size = (step_by_step if config.online else at_once)(run, data)
         after = after.replace(step=run.step + 1)
-        alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(norm)
+        alive, finite = run.diverged_at == NEVER, jnp.isfinite(value) & jnp.isfinite(size)
         kept = jax.tree.map(lambda new, old: jnp.where(alive & finite, new, old), after, run)
         diverged_at = jnp.where(alive & ~finite, run.step + 1, run.diverged_at)
         recent = {"steps": run.recent["steps"] + 1, "loss": run.recent["loss"] + value}
-        recent["grad_norm"] = jnp.asarray(norm, float)  # of parameters that may all be of 32 bits, or of 64
+        recent["grad_norm"] = jnp.asarray(size, float)  # of parameters that may all be of 32 bits, or of 64
         return kept.replace(diverged_at=diverged_at, recent=recent)
 
     def train(run: RunState, steps: Array, data: PyTree) -> RunState:
