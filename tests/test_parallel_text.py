@@ -6,7 +6,7 @@ import pytest
 from small_data import complaint
 from test_text import whole
 
-from seqjax.data.parallel_text import load_pairs
+from seqjax.data.parallel_text import load_pairs, load_source
 from seqjax.data.translation import translation
 
 ENGLISH, GERMAN = ["a dog", "a\u2028b", "dog a dog"], ["ein Hund", "ein x\x85y", "Hund"]
@@ -70,3 +70,10 @@ def test_files_that_do_not_fit(tmp_path):
     folder(tmp_path / "d", ["train"], english=["a", " ", "b"])
     assert "row 1 of column 'en'" in complaint(lambda: translation(where, source="en", target="de"))
     assert "no such file or folder" in complaint(lambda: load_pairs("", "en", "de"))
+
+
+@pytest.mark.parametrize("data", ["~nobody-here/d", "./" + 300 * "a"])
+def test_a_place_that_cannot_be(data):
+    """Another's home that does not exist, a name longer than any file's: a line, as of what is not there."""
+    for load in (lambda: load_pairs(data, "en", "de"), lambda: load_source(data, "en")):
+        assert f"data={data!r}: no such file or folder" in complaint(load)

@@ -78,3 +78,9 @@ def test_a_folder_of_wav_files(tmp_path):
         task.parse([str(tmp_path / "test" / "low" / "1.wav")])
     with pytest.raises(UserError, match=r"row 0 of column 'audio' of split 'test' cannot be read as a wav file"):
         spoken_digits(str(tmp_path))
+
+
+@pytest.mark.parametrize("data", ["~nobody-here/d", "./" + 300 * "a"])
+def test_a_place_that_cannot_be(data):
+    with pytest.raises(UserError, match=f"data='{data}': no such file or folder"):
+        spoken_digits(data)

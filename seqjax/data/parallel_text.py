@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +46,8 @@ def load_pairs(data: str, source: str, target: str) -> dict[str, Dataset]:
 
 def load_source(data: str, source: str) -> Dataset:
     """As `load_alone`, of a column of that name; of a file that ends with it, its lines."""
-    path = Path(data).expanduser()
-    if path.is_file() and _stem(path, source) is not None:
+    path = Path(os.path.expanduser(data))
+    if os.path.isfile(path) and _stem(path, source) is not None:
         return _rows({source: path}, "all", data)
     return load_alone(data, source=source)
 
@@ -56,7 +57,8 @@ def _pairs(data: str, source: str, target: str) -> list[tuple[Path, Path]]:
 
     Raises UserError where files end with one of the names, and there is no pair.
     """
-    files = sorted(path for path in Path(data).expanduser().glob("*") if data and path.is_file())
+    folder = os.path.expanduser(data)
+    files = sorted(path for path in Path(folder).glob("*") if path.is_file()) if os.path.isdir(folder) else []
     sources, targets = ({_stem(path, name): path for path in files} for name in (source, target))
     pairs = [(sources[stem], targets[stem]) for stem in sources if stem is not None and stem in targets]
     alone = [path.name for some in (sources, targets) for stem, path in some.items() if stem is not None]

@@ -52,7 +52,7 @@ def recordings(rows: Dataset, column: str, rate_column: str, rate: int, data: st
 
 def wav_files(paths: list[str], rate: int) -> list[np.ndarray]:
     """The recordings of wav files, as of `recordings`. Raises UserError with the path of one that is none."""
-    read = [_wav({"bytes": None, "path": str(Path(path).expanduser())}, repr(path)) for path in paths]
+    read = [_wav({"bytes": None, "path": os.path.expanduser(path)}, repr(path)) for path in paths]
     return [_at_rate(samples, own, rate, repr(path)) for path, (own, samples) in zip(paths, read)]
 
 
@@ -67,7 +67,7 @@ def wav_folder(data: str, audio: str, label: str) -> dict[str, Dataset] | None:
 
     splits: dict[str, dict[str, list[str]]] = {}
     for path in _wav_paths(data):
-        folders = path.relative_to(Path(data).expanduser()).parts[:-1]
+        folders = path.relative_to(os.path.expanduser(data)).parts[:-1]
         split = SPLITS.get(folders[0].lower()) if folders else None
         if len(folders) == (split is not None):
             expected = "expected one named after that: my_words/train/yes/1.wav"
@@ -90,8 +90,9 @@ def wav_rows(data: str, audio: str) -> Dataset | None:
 
 
 def _wav_paths(data: str) -> list[Path]:
-    top = Path(data).expanduser()
-    return sorted(path for path in top.rglob("*") if path.suffix.lower() == ".wav") if top.is_dir() else []
+    top = os.path.expanduser(data)
+    paths = Path(top).rglob("*") if os.path.isdir(top) else ()
+    return sorted(path for path in paths if path.suffix.lower() == ".wav")
 
 
 def frequencies(rate: int) -> int:
