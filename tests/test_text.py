@@ -9,6 +9,7 @@ import pytest
 from small_data import complaint
 
 from seqjax.cells.rnn import rnn
+from seqjax.data.labels import numbered_labels
 from seqjax.data.lexicon import ends
 from seqjax.data.ner import entity_scores, ner
 from seqjax.data.sentiment import sentiment, tokenized
@@ -205,6 +206,13 @@ def test_a_text_has_one_label(tmp_path):
     text = complaint(sentiment, data=write(texts, [("fine", 2)]))
     assert "row 0 of column 'label' of split 'test' holds '2', which no row to train on has; labels: 0, 1" in text
     assert "row 1 of column 'text' of split 'train' holds ''" in complaint(sentiment, data=write([texts[0], ("", 1)]))
+
+
+def test_labels_that_say_the_same_number_have_an_order():
+    """The same in every process, whose hashes of texts differ: else a run would not know its own data again."""
+    names = [zeros * "0" + "1" for zeros in range(8)]
+    found, (train, _) = numbered_labels([(name, "") for name in names], [])
+    assert found == names[::-1] and train.tolist() == [*range(8)][::-1]
 
 
 def test_bytes_that_are_no_text_are_named(tmp_path):

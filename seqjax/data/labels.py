@@ -32,7 +32,7 @@ def numbered_labels(train: list[tuple[str, str]], test: list[tuple[str, str]]) -
 
     Raises UserError for a label to test on that no row to train on has.
     """
-    names = sorted({name for name, _ in train}, key=lambda name: (not name.isdecimal(), name.zfill(20)))
+    names = sorted({name for name, _ in train}, key=lambda name: (not name.isdecimal(), name.zfill(20), name))
     for name, at in test:
         if name not in names:
             raise UserError(f"{at} holds {name!r}, which no row to train on has; labels: {', '.join(names)}")
