@@ -86,6 +86,22 @@ def test_lines_of_other_fields_are_refused(tmp_path, text, found):
     assert found in complaint(lambda: load(str(path)))
 
 
+@pytest.mark.parametrize(
+    "name, text",
+    [("d.conllu", UNIVERSAL), ("d.conll", FOUR), ("d.conll", "EU\tB-ORG\n")],
+    ids=["comment", "document", "token"],
+)
+def test_a_byte_order_mark_is_no_token(tmp_path, name, text):
+    """As editors put it before a file, and so before its first comment, mark of a document, or token."""
+    found = []
+    for encoding in ("utf-8", "utf-8-sig"):
+        path = tmp_path / encoding / name
+        path.parent.mkdir()
+        path.write_text(text, encoding)
+        found.append(load_alone(str(path))[:])
+    assert found[0] == found[1]
+
+
 def test_what_is_no_universal_dependencies(tmp_path):
     path = tmp_path / "d.conllu"
     path.write_text("1 The the DET _ _ 0 root _ _\n")

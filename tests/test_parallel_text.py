@@ -21,10 +21,11 @@ def folder(place, stems=("train", "valid.tok", "test_2016"), english=ENGLISH, ge
 
 
 def test_line_by_line(tmp_path):
-    """Splits by the files' names; only a line feed ends a line, with or without a carriage return."""
+    """Splits by the files' names; only a line feed ends a line, and no byte order mark begins it."""
     where = folder(tmp_path / "d")
     (tmp_path / "d" / "train.de").write_bytes("\r\n".join(GERMAN).encode())
     (tmp_path / "d" / "README.md").write_text("of no language")
+    (tmp_path / "d" / "test_2016.en").write_text("\n".join(ENGLISH), "utf-8-sig")
     splits = load_pairs(where, "en", "de")
     assert list(splits) == ["test", "train", "validation"]
     for rows in splits.values():

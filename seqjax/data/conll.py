@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 UNIVERSAL = ("id", "tokens", "lemmas", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 BEYOND = "beyond the last field"  # a column that holds what a line has too much, which `datasets` would drop
 DOCUMENT = "-DOCSTART-"
+ENCODING = "utf-8-sig"  # with or without a byte order mark
 
 
 def columns(path: str) -> dict[str, Any]:
@@ -20,16 +21,19 @@ def columns(path: str) -> dict[str, Any]:
 
     A .conllu file has the ten columns of Universal Dependencies, FORM called `tokens`. Any other has as many as its
     first token has fields, between tabs if there is one: `tokens` first, `tags` last, `field2`, `field3`, ... between.
+    A byte order mark is no part of the first token.
     """
     import fsspec
 
     if ".conllu" in os.path.basename(path):
-        return {"column_names": [*UNIVERSAL, BEYOND], "delimiter": "\t", "comment_prefix": "#"}
-    with fsspec.open(path, "rt", encoding="utf-8", compression="infer") as lines:
-        first = next((line for line in lines if line.strip() and not line.startswith(DOCUMENT)), "")
-    delimiter = "\t" if "\t" in first else None
-    between = [f"field{n}" for n in range(2, len(first.rstrip("\r\n").split(delimiter)))]
-    return {"column_names": ["tokens", *between, "tags", BEYOND], "delimiter": delimiter}
+        names, how = UNIVERSAL, {"delimiter": "\t", "comment_prefix": "#"}
+    else:
+        with fsspec.open(path, "rt", encoding=ENCODING, compression="infer") as lines:
+            first = next((line for line in lines if line.strip() and not line.startswith(DOCUMENT)), "")
+        how = {"delimiter": "\t" if "\t" in first else None}
+        between = [f"field{n}" for n in range(2, len(first.rstrip("\r\n").split(how["delimiter"])))]
+        names = ["tokens", *between, "tags"]
+    return {"column_names": [*names, BEYOND], "encoding": ENCODING} | how
 
 
 def sentences(rows: Dataset, data: str) -> Dataset:

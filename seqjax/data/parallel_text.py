@@ -89,11 +89,14 @@ def _rows(columns: dict[str, Path], split: str, data: str) -> Dataset:
 
 
 def _lines(path: Path, data: str) -> list[str]:
-    """A file's lines, which nothing but a line feed ends: U+2028 and others may stand within a sentence."""
+    """A file's lines, which nothing but a line feed ends: U+2028 and others may stand within a sentence.
+
+    A byte order mark is no part of the first.
+    """
     import fsspec
 
     try:
-        with fsspec.open(str(path), "rt", encoding="utf-8", newline="\n", compression="infer") as file:
+        with fsspec.open(str(path), "rt", encoding="utf-8-sig", newline="\n", compression="infer") as file:
             return [line.rstrip("\r\n") for line in file]
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"data={data!r}: {path.name} cannot be read as UTF-8: {error}") from error
