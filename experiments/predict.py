@@ -31,9 +31,9 @@ flags.DEFINE_multi_string("text", None, "a text to answer to, or the path of a w
 flags.DEFINE_string(
     "data",
     None,
-    "a file of rows (csv, parquet, json, conllu, or lines of the source as test.en) without answers, or a folder of "
-    "images or wav files; answered in the order "
-    "of the rows, or of the files' paths; a forecast follows the last row",
+    "a file of rows (csv, parquet, json, conll, conllu, or lines of the source as test.en) without answers, or a "
+    "folder of images or wav files; answered in the order of the rows, or of the files' "
+    "paths; a forecast follows the last row",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("run", 0, "which run of the directory, in the order of its result.json", flag_values=FLAGS)

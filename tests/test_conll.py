@@ -72,6 +72,16 @@ def test_fields_between_tabs(tmp_path):
     assert rows[:] == {"tokens": [["at", "#worldcup"], ["-LRB-"]], "tags": [["O", "B-event"], ["O"]]}
 
 
+def test_tokens_alone(tmp_path):
+    """A line a token without a tag is what a tagger answers to, and is not trained on."""
+    (tmp_path / "train.conll").write_text(FOUR)
+    path = tmp_path / "untagged.conll"
+    path.write_text("-DOCSTART-\n\nEU\nrejects\n\nGerman\n")
+    task = ner(str(tmp_path / "train.conll"), min_count=1, test_share=0.5)
+    assert task.read(str(path))[0].lengths.tolist() == [2, 1]
+    assert "tags='tags': data=" in complaint(lambda: ner(str(path)))
+
+
 @pytest.mark.parametrize("text, found", [
     ("a X\n\nb X\nc\n", "row 1 of split 'train': the line of 'c' has fewer than 2 fields"),
     ("a X\nb Y Z\n", "row 0 of split 'train': the line of 'b' has more than 2 fields"),

@@ -20,8 +20,8 @@ def columns(path: str) -> dict[str, Any]:
     """By what `datasets` is to read such a file.
 
     A .conllu file has the ten columns of Universal Dependencies, FORM called `tokens`. Any other has as many as its
-    first token has fields, between tabs if there is one: `tokens` first, `tags` last, `field2`, `field3`, ... between.
-    A byte order mark is no part of the first token.
+    first token has fields, between tabs if there is one: `tokens` first, `tags` last, `field2`, `field3`, ... between;
+    one field is `tokens` alone. A byte order mark is no part of the first token.
     """
     import fsspec
 
@@ -31,8 +31,8 @@ def columns(path: str) -> dict[str, Any]:
         with fsspec.open(path, "rt", encoding=ENCODING, compression="infer") as lines:
             first = next((line for line in lines if line.strip() and not line.startswith(DOCUMENT)), "")
         how = {"delimiter": "\t" if "\t" in first else None}
-        between = [f"field{n}" for n in range(2, len(first.rstrip("\r\n").split(how["delimiter"])))]
-        names = ["tokens", *between, "tags"]
+        count = len(first.rstrip("\r\n").split(how["delimiter"]))
+        names = ["tokens", *(f"field{n}" for n in range(2, count)), "tags"][: max(count, 1)]
     return {"column_names": [*names, BEYOND], "encoding": ENCODING} | how
 
 
