@@ -202,6 +202,16 @@ def test_the_baseline_of_text_and_its_bits(tmp_path):
     assert not task.solved({"loss": np.float32(0), "score": np.float32(0)})
 
 
+def test_words_and_spelled_words_are_not_read_as_one_text(tmp_path):
+    """Mikolov's own folder has both, and the names of either say the same splits."""
+    where = text_files(tmp_path / "d")
+    for name in ("train", "valid", "test"):
+        (tmp_path / "d" / f"ptb.char.{name}.txt").write_text(" t h e _ c a t \n")
+    for level in ("word", "char"):
+        text = complaint(penn_treebank, data=where, level=level)
+        assert "holds ptb.train.txt and ptb.char.train.txt, which would both be read; expected a folder of one" in text
+
+
 def test_bad_text(tmp_path):
     where = text_files(tmp_path / "d", train=" the cat \n")
     text = complaint(penn_treebank, data=where)

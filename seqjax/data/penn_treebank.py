@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from seqjax.data.char_lm import char_lm
 from seqjax.data.word_lm import word_lm
-from seqjax.types import Task
+from seqjax.types import Task, UserError
 
 
 def penn_treebank(
@@ -34,7 +35,13 @@ def penn_treebank(
         stream: whether the text stays on disk.
 
     Raises:
-        UserError: as `char_lm`.
+        UserError: as `char_lm`; a folder that holds Mikolov's ptb.char.train.txt beside the words, as his has them: a
+            split would be both.
     """
+    files = [f"ptb.{kind}train.txt" for kind in ("", "char.")]
+    if all(os.path.exists(os.path.join(os.path.expanduser(data), file)) for file in files):
+        raise UserError(
+            f"data={data!r} holds {' and '.join(files)}, which would both be read; expected a folder of one kind"
+        )
     make = word_lm if level == "word" else char_lm
     return make(data, window, column, tested_on, carried=carried, stream=stream)
