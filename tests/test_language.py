@@ -60,6 +60,9 @@ def test_rare_words_are_one_word(text):
         (name,) = wrong
         with pytest.raises(UserError, match=name):
             word_lm(text, **wrong)
+    for kind, alone in ((word_lm, {"min_count": 99}), (char_lm, {"min_count": 999}), (word_lm, {"most": 1})):
+        with pytest.raises(UserError, match="'<unk>' is the only token told apart in the training text"):
+            kind(text, **alone)
 
 
 def test_batches_follow_each_other(text):

@@ -83,6 +83,11 @@ def test_bad_pairs_are_told_by_their_number(tmp_path):
     text = complaint(translation, data=where, longest=3)
     assert "row 3 of column 'en_tok' of split 'train' has 4 tokens" in text
     assert "source='de': data=" in complaint(translation, data=where, source="de")
+    where = sentences(tmp_path / "f", [*PAIRS, ("a", "y")])
+    for count, column in ((6, "en_tok"), (5, "de_tok")):  # a occurs 5 times, x and y 4 times
+        assert f"min_count={count}: no word of column {column!r} occurs so often in the rows to train on" in complaint(
+            translation, data=where, min_count=count
+        )
 
 
 def test_a_translator_is_trained_and_then_answers(tmp_path, capsys):

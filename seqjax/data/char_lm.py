@@ -45,7 +45,7 @@ def char_lm(
 
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; a column of anything but
-            text; a text of fewer than two characters; a character that is not in the training text, where that
-            has no <unk>.
+            text; a text of fewer than two characters, or of which fewer than two are told apart; a character that is
+            not in the training text, where that has no <unk>.
     """
     return language_model(CHARACTERS, data, window, column, tested_on, test_share, min_count, None, carried, stream)

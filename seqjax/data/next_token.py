@@ -60,6 +60,9 @@ def language_model(
     for lines in both[0].iter(LINES):
         counts.update(kind.split(_lines(lines[column], both[0], column, data)))
     names = _names(counts, min_count, most)
+    if len(names) < 2:
+        expected = f"expected two or more (is min_count={min_count} too high?)"
+        raise UserError(f"data={data!r}: {names[0]!r} is the only token told apart in the training text; {expected}")
     number = {name: n for n, name in enumerate(names)}
     unknown = number.get(UNKNOWN)
     share = np.bincount([number.get(name, unknown) for name in counts], list(counts.values()), len(names))

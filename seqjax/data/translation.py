@@ -66,7 +66,7 @@ def translation(
 
     Raises:
         UserError: data that cannot be loaded, or has no such column or split; with the row's number, a text that
-            is missing, empty or too long.
+            is missing, empty or too long; a min_count that no word of a side reaches.
     """
 
     def tokens_in(rows: Dataset, column: str, data: str) -> list[list[str]]:
@@ -79,6 +79,10 @@ def translation(
     train, test = train_and_test(load_pairs(data, source, target), read, tested_on, test_share, data)
     reads = vocabulary((token for sentence, _ in train for token in sentence), min_count)
     writes = vocabulary((token for _, sentence in train for token in sentence), min_count, FIRST)
+    for column, words, first in ((source, reads, 1), (target, writes, len(FIRST))):
+        if len(words) == first:
+            raise UserError(f"min_count={min_count}: no word of column {column!r} occurs so often in the rows to train "
+                            "on; expected a lower one")  # fmt: skip
     number = {token: n for n, token in enumerate(writes) if n > 1}  # a text's own "<end>" is a word it does not know
     counts = np.bincount([n for _, sentence in train for n in (*(number.get(token, 2) for token in sentence), 0)])
     share = counts[counts > 0] / counts.sum()
