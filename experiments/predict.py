@@ -68,7 +68,7 @@ def predict(values: flags.FlagValues, directory: str | None, argv: list[str]) ->
         print(f"{name:<18} {grade:.4f}")
     kept = Path(directory) / f"grades-{values.run}.json"
     try:
-        write_json(kept, {"task": prepared.config.task, **grades})
+        write_json(kept, {"task": prepared.config.eval_task or prepared.config.task, **grades})
     except OSError as error:
         raise UserError(f"cannot write {kept}: {error.strerror}") from error
 

@@ -87,6 +87,18 @@ def test_a_run_that_diverged_has_no_answers(tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, restore(Path(run), None)[1], restore(Path(run), 1)[1])
 
 
+def test_grades_are_of_the_task_that_is_measured(tmp_path):
+    """Of the rows of --eval_task, and kept under its name."""
+    spec = "tagging(data={!r}, min_count=1, characters=0)"
+    task, other = (spec.format(sentences(tmp_path / each, ROWS, test)) for each, test in (("a", ROWS[:2]), ("b", ROWS)))
+    command = [f"--task={task}", f"--eval_task={other}", "--cell=rnn(hidden=2)", f"--workdir={tmp_path / 'r'}"]
+    assert train.main([*command, "--batch_size=2", "--steps=1", "--learning_rates=0.1"]) == 0
+    assert predict.main([str(tmp_path / "r")]) == 0
+    (end,) = json.loads((tmp_path / "r" / "result.json").read_text())["runs"]
+    grades = json.loads((tmp_path / "r" / "grades-0.json").read_text())
+    assert grades == {"task": other, "accuracy": pytest.approx(end["score"])}
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 36, 37, 50])
 def test_no_sequence_is_shown_twice(count):
     """And each where as many are wanted as there are."""
