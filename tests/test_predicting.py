@@ -40,21 +40,24 @@ def test_every_sequence_of_a_split_is_answered(tmp_path):
 
 
 def test_data_that_have_changed_since_are_not_answered(tmp_path, capsys):
-    """Nor trained on: more rows would give the words other numbers, and the network would take one for another."""
+    """Nor trained on: more rows would give the words other numbers, and the network would take one for another; a label
+    that rows to test on have alone would be one more answer."""
     where = sentences(tmp_path / "d", ROWS, ROWS)
     command = [f"--task=tagging(data={where!r}, min_count=1)", "--cell=rnn(hidden=2)", f"--workdir={tmp_path / 'r'}"]
     command += ["--batch_size=2", "--steps=0"]
     assert train.main(command) == 0
     kept = json.loads((tmp_path / "r" / "config.json").read_text())
-    (path,) = Path(where).glob("train.*")
-    before = path.read_bytes()
-    path.write_bytes(before + before.splitlines()[1] * 5)
     capsys.readouterr()
-    for script, flags in ((predict, [str(tmp_path / "r")]), (train, [*command, "--resume"])):
-        assert script.main(flags) == 2
-        told = capsys.readouterr().err
-        assert "the data have changed since it was trained" in told and told.count("\n") == 1
-    path.write_bytes(before)
+    for split, more in (("train", [("the cat ran", "D N V")] * 5), ("test", [("the", "X")])):
+        path = Path(where, f"{split}.jsonl")
+        before = path.read_text()
+        rows = [{"tokens": words.split(), "upos": tags.split()} for words, tags in more]
+        path.write_text(before + "\n".join(map(json.dumps, rows)))
+        for script, flags in ((predict, [str(tmp_path / "r")]), (train, [*command, "--resume"])):
+            assert script.main(flags) == 2
+            told = capsys.readouterr().err
+            assert "the data have changed since it was trained" in told and told.count("\n") == 1
+        path.write_text(before)
     assert predict.main([str(tmp_path / "r")]) == 2 and "has no checkpoint yet" in capsys.readouterr().err
     require_same(kept["task"] | {"coding": None}, "another", "r")  # as older ones, which do not tell
     of = lambda *coding: digest(SimpleNamespace(coding=coding))  # noqa: E731

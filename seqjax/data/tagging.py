@@ -96,7 +96,6 @@ def tagging(
     train, test = train_and_test(splits, read, tested_on, test_share, data)
     words = learned([tokens for tokens, _ in train], min_count, lower, characters)
     names = vocabulary((tag for _, said in train for tag in said), first=())
-    learned_names = tuple(names)
     # of every split, so that a network trained here answers whichever is tested on
     every = vocabulary((tag for rows in splits.values() for tag in labels(rows)), first=())
     names += [tag for tag in every if tag not in names]
@@ -126,7 +125,7 @@ def tagging(
         Examples(train, test, batch, lambda sentences: sentences.steps, cuts(np.asarray(train.steps))),
         cross_entropy,
         accuracy,
-        coding=(tuple(words.words), tuple(words.alphabet), learned_names),
+        coding=(tuple(words.words), tuple(words.alphabet), tuple(names)),
         input_size=len(words.words),
         output_size=len(names),
         baseline=_loss_given_word(train, test, tokens_of.rows, len(names)),
