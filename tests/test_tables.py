@@ -15,6 +15,7 @@ from seqjax.data.char_lm import char_lm
 from seqjax.data.drawing import drawing
 from seqjax.data.forecast import forecast
 from seqjax.data.gesture import gesture
+from seqjax.data.loading import load
 from seqjax.data.piano_rolls import piano_rolls
 from seqjax.data.sentiment import sentiment
 from seqjax.data.spoken_digits import spoken_digits
@@ -96,6 +97,20 @@ def test_a_folder_is_read_as_its_files_are_whatever_else_lies_there(tmp_path):
             (tmp_path / folder / f"{split}.{ending}").write_text("\n".join(lines) + "\n")
         assert sentiment(str(tmp_path / folder)).coding[-1] == ("DE", "NA", "None")
     assert sentiment(str(tmp_path / "tabs" / "train.tsv")).coding[-1] == ("DE", "NA", "None")
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_quotation_mark_that_nothing_closes_swallows_no_rows(tmp_path, folder):
+    """Of four rows one would be left, whose text holds the others; a mark within a text, or a closed pair, is one."""
+    path = tmp_path / "d" / "train.tsv"
+    path.parent.mkdir()
+    rows = ['he said "no"\tN', '"well put"\tY', 'a "b\tN']
+    data = str(path.parent if folder else path)
+    path.write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    assert load(data, column="text")["train"]["text"][:] == ['he said "no"', "well put", 'a "b']
+    path.write_text("\n".join(["text\tlabel", *rows, '"open\tY', "a\tN", 'end"\tY']) + "\n")
+    with pytest.raises(UserError, match="row 3, column 'text': a field with tabs or line breaks, as of a quotation"):
+        load(data, column="text")
 
 
 @pytest.mark.parametrize(("make", "name"), [(sentiment, "text"), (gesture, "x"), (spoken_digits, "audio")])

@@ -41,15 +41,38 @@ def ending_of(path: str) -> str:
 
 
 def read(path: str) -> dict[str, Dataset]:
-    """The splits of a file of one of the kinds, or of a folder, by an absolute path; errors are those of `datasets`."""
+    """The splits of a file of one of the kinds, or of a folder, by an absolute path.
+
+    Errors are those of `datasets`, and ValueError as `_require_fields`.
+    """
     import datasets
 
     ending = ending_of(path)
     if ending in BUILDERS and not os.path.isdir(path):
-        return datasets.load_dataset(BUILDERS[ending], data_files=path, **_options(BUILDERS[ending], path))
-    builder = datasets.load_dataset_builder(path)  # that of most of its files
-    first = next(iter(builder.config.data_files.values()))[0]
-    return datasets.load_dataset(path, **_options(builder.name, first))
+        options = _options(BUILDERS[ending], path)
+        splits = datasets.load_dataset(BUILDERS[ending], data_files=path, **options)
+    else:
+        builder = datasets.load_dataset_builder(path)  # that of most of its files
+        first = next(iter(builder.config.data_files.values()))[0]
+        options = _options(builder.name, first)
+        splits = datasets.load_dataset(path, **options)
+    if options.get("sep") == "\t":
+        _require_fields(splits)
+    return splits
+
+
+def _require_fields(splits: dict[str, Dataset]) -> None:
+    """Raise ValueError where a quotation mark that nothing closes drew later rows of a .tsv file into its field."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for rows in splits.values():
+        for name, column in zip(rows.column_names, rows.data.columns):
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                row = pc.index(pc.match_substring_regex(column, "[\t\r\n]"), True).as_py()
+                if row >= 0:
+                    field = f"row {row}, column {name!r}: a field with tabs or line breaks"
+                    raise ValueError(f"{field}, as of a quotation mark at its beginning that is not closed")
 
 
 def _options(kind: str, path: str) -> dict[str, Any]:
