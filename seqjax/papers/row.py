@@ -122,6 +122,11 @@ def cut_off(cell: str, *paths: str) -> str:
     return str(Spec("scaled", {"cell": cell} | dict.fromkeys(paths, 0.0)))
 
 
+# Of records made before clipping took the norm of such gradients, while their rows wait to be run again.
+OLDER_CLIP = "its record ended runs at gradients whose square exceeds float32, which are clipped now, so that its "
+OLDER_CLIP += "diverged runs may not be such"
+
+
 class Comparison(NamedTuple):
     """A claim about two rows of a paper: how many times as many steps the one needs to solve its task as the other.
 
