@@ -10,7 +10,7 @@ from drawing import FORMS, FOUND, NOISY, PADDED, READS, SIGMOIDS, SIZE, SMALLER,
 
 from seqjax import Task, UserError, spec, tasks
 from seqjax.tasks.grammar import LOSSES
-from seqjax.tasks.scoring import accuracy, cross_entropy, sequence_accuracy, squared_error
+from seqjax.tasks.scoring import above, accuracy, at_least, cross_entropy, masked_mean, sequence_accuracy, squared_error
 from seqjax.training.own_task import require_whole
 from seqjax.types import Batch
 
@@ -131,6 +131,21 @@ def test_the_baseline_is_the_best_guess_without_memory(form):
 
 
 # Losses and scores
+
+
+@pytest.mark.parametrize(("shape", "asked"), [((100,), 0.99), ((5000,), 0.999), ((10, 1000), 0.99), ((1000,), 0.999)])
+def test_a_share_that_is_asked_for_is_reached_by_it(shape, asked):
+    """Also in a compiled program that knows the mask, where a quotient may become a product that is less."""
+    right = np.arange(math.prod(shape)).reshape(shape) < round(asked * math.prod(shape))
+
+    def judged(right):
+        found = masked_mean(right, np.ones(shape, np.float32))
+        return at_least(found, asked), above(found, asked)
+
+    one_less, one_more = right.copy(), right.copy()
+    one_less.flat[0], one_more.flat[-1] = False, True
+    reached, exceeded = jax.jit(jax.vmap(judged))(np.stack([one_less, right, one_more]))
+    assert reached.tolist() == [False, True, True] and exceeded.tolist() == [False, False, True]
 
 
 def test_losses_are_means_over_the_mask():

@@ -24,7 +24,7 @@ from seqjax.data.labels import entropy, share_of_right
 from seqjax.data.loading import load, load_alone
 from seqjax.data.stored import stored_task
 from seqjax.data.streamed import Streamed, is_streamed
-from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.scoring import accuracy, at_least, cross_entropy
 from seqjax.tasks.showing import shades
 from seqjax.types import Array, Batch, Examples, Task, UserError
 
@@ -116,7 +116,7 @@ def pixel_images(
         return batch(_sequences(nothing, order, permutation_seed)), None
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= SOLVED[order]
+        return at_least(metrics["score"], SOLVED[order])
 
     return stored_task(
         Examples(train, test, batch),

@@ -13,7 +13,7 @@ from seqjax.data.images import LabelledImages, class_names, count_classes, grey,
 from seqjax.data.labels import entropy, share_of_right
 from seqjax.data.loading import load
 from seqjax.data.stored import stored_task
-from seqjax.tasks.scoring import cross_entropy, masked_mean, squared_error
+from seqjax.tasks.scoring import at_least, cross_entropy, masked_mean, squared_error
 from seqjax.tasks.showing import shades
 from seqjax.types import Array, Batch, Continuation, Examples, Task, UserError
 
@@ -128,7 +128,7 @@ def video(
             Examples(train, test, watched),
             lambda outputs, batch: _both_losses(outputs, batch, classes),
             lambda outputs, batch: masked_mean(jnp.all(_both(outputs, classes) == batch.targets, -1), batch.mask),
-            solved=lambda metrics: metrics["score"] >= SOLVED,
+            solved=lambda metrics: at_least(metrics["score"], SOLVED),
             criterion=f"{SOLVED:.0%} of the clips right, label and way",
             coding=called,
             input_size=size * size,

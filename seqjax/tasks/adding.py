@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.tasks.marking import MARGIN, SHORTEST, first_step_chance, mark
-from seqjax.tasks.scoring import masked_mean, squared_error
+from seqjax.tasks.scoring import at_least, masked_mean, squared_error
 from seqjax.types import Array, Batch, Task, UserError
 
 
@@ -75,7 +75,7 @@ def adding(length: int = 100, variant: Literal["urnn", "tcn", "hs97"] = "urnn") 
 
     def solved(metrics: dict[str, Array]) -> Array:
         below = metrics["loss"] < 0.01
-        return below & (metrics["score"] >= 0.999) if variant == "hs97" else below
+        return below & at_least(metrics["score"], 0.999) if variant == "hs97" else below
 
     return Task(sample, squared_error, score, solved, 2, 1, _baseline(length, variant), "last", criterion=criterion)
 

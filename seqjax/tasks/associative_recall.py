@@ -8,7 +8,7 @@ import string
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.scoring import accuracy, at_least, cross_entropy
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -50,7 +50,7 @@ def associative_recall(pairs: int = 4, keys: int = 26, values: int = 10) -> Task
         return Batch(inputs, jnp.take_along_axis(digits, asked, 1)[:, 0], jnp.ones(batch_size))
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.99
+        return at_least(metrics["score"], 0.99)
 
     def name(token: int) -> str:
         if token < keys:

@@ -22,6 +22,7 @@ from seqjax.tasks.grammar import (
     threshold_score,
     walk,
 )
+from seqjax.tasks.scoring import at_least
 from seqjax.types import Array, Batch, Examples, Task, UserError
 
 LONGEST = 10_000_000  # symbols of a stream
@@ -98,7 +99,7 @@ def continual_reber(
         return Batch(said[:-1], answers(said, nodes)[1:], jnp.where(windows.asked, jnp.ones(said[1:].shape), 0))
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.9999
+        return at_least(metrics["score"], 0.9999)
 
     return Task(
         sample,

@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.scoring import cross_entropy, sequence_accuracy
+from seqjax.tasks.scoring import at_least, cross_entropy, sequence_accuracy
 from seqjax.tasks.showing import numbered, spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -72,7 +72,7 @@ def copy_memory(
         return Batch(inputs.at[:tokens].set(said), targets, exists.astype(jnp.float32), lengths)
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.99
+        return at_least(metrics["score"], 0.99)
 
     return Task(
         sample,

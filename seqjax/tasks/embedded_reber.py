@@ -17,6 +17,7 @@ from seqjax.tasks.grammar import (
     show,
     walk,
 )
+from seqjax.tasks.scoring import at_least
 from seqjax.types import Array, Batch, Task, UserError
 
 LONGEST = 10_000
@@ -59,7 +60,7 @@ def embedded_reber(longest: int = 50, outputs: Outputs = "softmax") -> Task:
         return Batch(jnp.where(mask > 0, said[:-1], 0), targets, mask, lengths)
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.9999
+        return at_least(metrics["score"], 0.9999)
 
     return Task(
         sample,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.tasks.marking import MARGIN, SHORTEST, first_step_chance, mark
-from seqjax.tasks.scoring import masked_mean, squared_error
+from seqjax.tasks.scoring import above, masked_mean, squared_error
 from seqjax.types import Array, Batch, Task, UserError
 
 
@@ -44,7 +44,7 @@ def multiplication(length: int = 100) -> Task:
         return masked_mean(jnp.abs(outputs - batch.targets)[..., 0] < MARGIN, batch.mask)
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] > 1 - 13 / 2000
+        return above(metrics["score"], 1 - 13 / 2000)
 
     return Task(
         sample,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.tasks.answering import ANSWERS, Outputs, near
-from seqjax.tasks.scoring import masked_mean, whole_sequences
+from seqjax.tasks.scoring import at_least, masked_mean, whole_sequences
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -71,7 +71,7 @@ def noise_free_lag(
         return whole_sequences(right[asked], batch.mask[asked])
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.9999
+        return at_least(metrics["score"], 0.9999)
 
     where = {"2a": "at every step", "2b": "at the last step", "2c": "at the end"}[variant]
     where = "at the last step" if asked == "last" and variant != "2c" else where

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.scoring import accuracy, at_least, cross_entropy
 from seqjax.types import Array, Batch, Task, UserError
 
 CRITERION = "99.9 % of the sequences classified right"
@@ -46,6 +46,6 @@ def parity(length: int = 100, min_length: int | None = None) -> Task:
         return Batch(bits, jnp.sum(bits, 0) % 2, jnp.ones(batch_size), lengths)
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.999
+        return at_least(metrics["score"], 0.999)
 
     return Task(sample, cross_entropy, accuracy, solved, 2, 2, math.log(2), "last", tokens=True, criterion=CRITERION)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.scoring import cross_entropy
+from seqjax.tasks.scoring import at_least, cross_entropy
 from seqjax.tasks.showing import numbered, spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -52,7 +52,7 @@ def picked_out(
         return Batch(inputs, targets, jnp.zeros(inputs.shape).at[-tokens:].set(1.0))
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.99
+        return at_least(metrics["score"], 0.99)
 
     return Task(
         sample,

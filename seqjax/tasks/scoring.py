@@ -7,10 +7,22 @@ import optax
 
 from seqjax.types import Array, Batch, UserError
 
+ROUNDING = 1e-6  # of a share of float32, as a program that knows how many there are multiplies where it should divide
+
 
 def masked_mean(values: Array, mask: Array) -> Array:
     """Σ mask·values / Σ mask."""
     return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1)
+
+
+def at_least(score: Array, share: float) -> Array:
+    """Whether a share is reached, as by 99 of 100 right that of .99, which float32 may have a little less."""
+    return score > share - ROUNDING
+
+
+def above(score: Array, share: float) -> Array:
+    """Whether a share is exceeded, which 99 of 100 do not that of .99."""
+    return score > share + ROUNDING
 
 
 def squared_error(outputs: Array, batch: Batch) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.tasks.answering import ANSWERS, Outputs, near
-from seqjax.tasks.scoring import accuracy, masked_mean
+from seqjax.tasks.scoring import accuracy, at_least, masked_mean
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -65,7 +65,7 @@ def temporal_order(length: int = 100, relevant: int = 2, outputs: Outputs = "sof
         return masked_mean(near(how, outputs, batch, 0.3), batch.mask)
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.999
+        return at_least(metrics["score"], 0.999)
 
     orders = ["".join("XY"[n >> place & 1] for place in reversed(range(relevant))) for n in range(classes)]
     return Task(

@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.scoring import masked_mean, squared_error
+from seqjax.tasks.scoring import above, at_least, masked_mean, squared_error
 from seqjax.types import Array, Batch, Task, UserError
 
 MARGIN = {"3a": 0.2, "3b": 0.2, "3c": 0.1}
@@ -97,8 +97,8 @@ def two_sequence(
 
     def solved(metrics: dict[str, Array]) -> Array:
         if variant == "3b":
-            return metrics["score"] > LEAST[variant]
-        return metrics["score"] >= LEAST[variant]
+            return above(metrics["score"], LEAST[variant])
+        return at_least(metrics["score"], LEAST[variant])
 
     words = CRITERION[variant] + (f", mean error below {MEAN[variant]:g}" if criterion == "ST2" else "")
     baseline = 0.3**2 + 0.1 if variant == "3c" else 0.25

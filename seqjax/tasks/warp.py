@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.scoring import accuracy, cross_entropy
+from seqjax.tasks.scoring import accuracy, at_least, cross_entropy
 from seqjax.tasks.showing import spelled
 from seqjax.types import Array, Batch, Task, UserError
 
@@ -86,7 +86,7 @@ def warp(
         return Batch(inputs, targets, jnp.ones(shape))
 
     def solved(metrics: dict[str, Array]) -> Array:
-        return metrics["score"] >= 0.999
+        return at_least(metrics["score"], 0.999)
 
     return Task(
         sample,
